@@ -1,0 +1,38 @@
+# Helpers that every room uses, so that warnings, sanitizers and include paths are said once.
+
+# Compiler options common to every target of the project.
+add_library(qwen35_options INTERFACE)
+target_compile_options(qwen35_options INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wconversion)
+if(QWEN35_WERROR)
+  target_compile_options(qwen35_options INTERFACE -Werror)
+endif()
+if(QWEN35_SANITIZE)
+  target_compile_options(qwen35_options INTERFACE -fsanitize=${QWEN35_SANITIZE} -fno-omit-frame-pointer
+                                                  -fno-sanitize-recover=all)
+  target_link_options(qwen35_options INTERFACE -fsanitize=${QWEN35_SANITIZE})
+endif()
+if(QWEN35_BUILD_FUZZ)
+  target_compile_options(qwen35_options INTERFACE -fsanitize=fuzzer-no-link)
+endif()
+
+# qwen35_room(NAME SOURCES file... LINKS library...)
+# One room of the house: an object library, so that its tests link it alone and the installed library holds them all.
+function(qwen35_room name)
+  cmake_parse_arguments(ROOM "" "" "SOURCES;LINKS" ${ARGN})
+  add_library(qwen35_${name} STATIC ${ROOM_SOURCES})
+  target_include_directories(qwen35_${name} PUBLIC ${PROJECT_SOURCE_DIR}/include PRIVATE ${PROJECT_SOURCE_DIR}/src)
+  target_link_libraries(qwen35_${name} PRIVATE qwen35_options PUBLIC ${ROOM_LINKS})
+  set_property(GLOBAL APPEND PROPERTY QWEN35_ROOMS qwen35_${name})
+endfunction()
+
+# qwen35_test(NAME SOURCES file... LINKS library...)
+# A GoogleTest executable whose cases CTest lists one by one.
+function(qwen35_test name)
+  cmake_parse_arguments(TEST "" "" "SOURCES;LINKS" ${ARGN})
+  add_executable(${name} ${TEST_SOURCES})
+  target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR}/tests)
+  target_compile_definitions(${name} PRIVATE QWEN35_TEST_DATA="${PROJECT_SOURCE_DIR}/tests/data"
+                                             QWEN35_SHARED_DIR="${QWEN35_SHARED_DIR}")
+  target_link_libraries(${name} PRIVATE qwen35_options ${TEST_LINKS} GTest::gtest GTest::gmock GTest::gtest_main)
+  gtest_discover_tests(${name} DISCOVERY_TIMEOUT 120 PROPERTIES TIMEOUT 600)
+endfunction()

@@ -1,0 +1,170 @@
+#pragma once
+
+/// The public face: a conversation with Qwen3.5 on this machine.
+///
+///     auto chat = qwen35::Chat::from_pretrained();
+///     std::string reply = chat.generate("What is Swift?", {.system_prompt = "Answer briefly."});
+///     for (std::string_view piece : chat.stream("Tell me a joke")) std::cout << piece << std::flush;
+
+#include <qwen35/error.h>
+#include <qwen35/message.h>
+#include <qwen35/options.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <iterator>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace qwen35 {
+
+/// Why a reply ended.
+enum class FinishReason {
+  stop,        ///< the model ended its turn
+  length,      ///< `max_tokens` were generated
+  tool_calls,  ///< the model ended its turn with at least one tool call
+  cancelled,   ///< cancel(), a callback that returned false, or an abandoned stream
+};
+
+/// The field's spelling of a reason: "stop", "length", "tool_calls", "cancelled".
+std::string_view to_string(FinishReason reason);
+
+/// What one reply cost. Times are wall clock, milliseconds.
+struct Metrics {
+  std::size_t prompt_tokens = 0;        ///< tokens of the whole history before the reply, reused ones included
+  std::size_t reused_tokens = 0;        ///< of these, tokens that were not computed again
+  std::size_t thinking_tokens = 0;      ///< generated inside <think> … </think>, both tags included
+  std::size_t reply_tokens = 0;         ///< generated for the answer, the end-of-turn token included
+  double prefill_ms = 0;                ///< computing the prompt tokens that were not reused
+  double time_to_first_token_ms = 0;    ///< from the call to the first token, thinking included
+  double time_to_first_text_ms = 0;     ///< from the call to the first piece of the answer; 0: there was none
+  double decode_tokens_per_second = 0;  ///< over all generated tokens after the first; 0: fewer than two
+  double total_ms = 0;
+};
+
+/// A finished (or stopped) reply.
+struct Reply {
+  std::string text;                  ///< the answer, without thinking and without tool-call markup
+  std::string thinking;              ///< what the model thought, trimmed
+  std::vector<ToolCall> tool_calls;  ///< in the order the model made them
+  FinishReason finish_reason = FinishReason::stop;
+  Metrics metrics;
+};
+
+/// What is loaded: for status lines and `info`.
+struct ModelInfo {
+  std::string name;     ///< the folder's name
+  std::string backend;  ///< e.g. "cpu (avx512, 2 threads)"
+  std::size_t parameters = 0;
+  std::size_t context = 0;  ///< most tokens a conversation may hold
+  double bits_per_weight = 0;
+};
+
+class Chat;
+
+/// A reply that arrives piece by piece: a single-pass input range of UTF-8 pieces, none cut inside a character.
+/// Each step of the iterator computes the tokens of the next piece on the calling thread. Destroying the stream early
+/// ends the reply; what was generated stays in the conversation. One stream of a Chat lives at a time, and the Chat
+/// must outlive it (moving the Chat is fine). Any other call that changes the conversation ends the stream first.
+class ReplyStream {
+ public:
+  class Engine;  ///< internal
+  class Iterator {
+   public:
+    using iterator_concept = std::input_iterator_tag;
+    using iterator_category = std::input_iterator_tag;
+    using value_type = std::string_view;
+    using difference_type = std::ptrdiff_t;
+    using pointer = const std::string_view*;
+    using reference = std::string_view;
+
+    Iterator() = default;
+    explicit Iterator(ReplyStream* stream) : stream_(stream) {}
+    std::string_view operator*() const { return stream_->piece_; }
+    Iterator& operator++() {
+      if (!stream_->advance()) stream_ = nullptr;
+      return *this;
+    }
+    void operator++(int) { ++*this; }
+    friend bool operator==(const Iterator& it, std::default_sentinel_t) { return it.stream_ == nullptr; }
+
+   private:
+    ReplyStream* stream_ = nullptr;
+  };
+
+  explicit ReplyStream(std::shared_ptr<Engine> engine);
+  ReplyStream(ReplyStream&&) noexcept;
+  ReplyStream& operator=(ReplyStream&&) noexcept;
+  ~ReplyStream();
+
+  Iterator begin();
+  [[nodiscard]] std::default_sentinel_t end() const { return {}; }
+
+ private:
+  bool advance();
+  std::shared_ptr<Engine> engine_;
+  std::string piece_;
+};
+
+/// A loaded model with one conversation. Calls on one Chat must not overlap, except cancel(), which any thread may call
+/// at any time. Two Chats are independent. All errors are thrown as qwen35::Error; after one the conversation is as it
+/// was before the call.
+class Chat {
+ public:
+  /// Called with each piece of the answer; return false to stop the reply.
+  using OnPiece = std::function<bool(std::string_view piece)>;
+
+  /// `model`: a folder with config.json, tokenizer.json and safetensors, or the name of a bundled model ("mini").
+  /// Throws not_found, bad_file, unsupported or invalid_argument.
+  static Chat from_pretrained(const std::string& model = "mini", const LoadOptions& options = {});
+
+  Chat(Chat&&) noexcept;
+  Chat& operator=(Chat&&) noexcept;
+  ~Chat();
+
+  /// Adds a user turn to the conversation, computes the reply and returns its text. The conversation remembers both.
+  std::string generate(std::string_view prompt, const GenerateOptions& options = {});
+  /// Replaces the conversation by `messages` (last: a user or tool message), reusing the tokens that both share.
+  std::string generate(std::span<const Message> messages, const GenerateOptions& options = {});
+
+  /// As generate(), piece by piece: a range to pull from.
+  [[nodiscard]] ReplyStream stream(std::string_view prompt, const GenerateOptions& options = {});
+  [[nodiscard]] ReplyStream stream(std::span<const Message> messages, const GenerateOptions& options = {});
+  /// As generate(), pushing each piece to `on_piece` as soon as it is known.
+  Reply stream(std::string_view prompt, const GenerateOptions& options, const OnPiece& on_piece);
+  Reply stream(std::span<const Message> messages, const GenerateOptions& options, const OnPiece& on_piece);
+
+  /// The last reply with its thinking, tool calls, finish reason and metrics.
+  [[nodiscard]] const Reply& last_reply() const;
+
+  /// Stops the reply being generated as soon as its current step ends. Safe from any thread and from a signal handler.
+  void cancel() noexcept;
+
+  /// The conversation so far, the system message first if there is one.
+  [[nodiscard]] const std::vector<Message>& messages() const;
+  /// Continues from `messages` (empty: a fresh start) instead of the present conversation. Nothing is computed yet.
+  void set_messages(std::vector<Message> messages);
+  /// Forgets the conversation, the system prompt included; the model stays loaded.
+  void reset_conversation();
+
+  /// Frees weights, caches and state and gives the memory back to the system; the messages stay.
+  void unload();
+  /// Loads again what unload() freed; the next reply computes the history again. Does nothing when loaded.
+  void reload();
+  [[nodiscard]] bool is_loaded() const;
+  /// Bytes this Chat really holds: packed weights, mapped weights in use, state, KV cache, tokenizer.
+  [[nodiscard]] std::size_t memory_footprint() const;
+  [[nodiscard]] ModelInfo info() const;
+
+ private:
+  struct Impl;
+  explicit Chat(std::shared_ptr<Impl> impl);
+  std::shared_ptr<Impl> impl_;
+};
+
+}  // namespace qwen35
