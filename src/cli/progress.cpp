@@ -18,6 +18,14 @@ bool use_colour(int fd) {
   return term != nullptr && std::strcmp(term, "dumb") != 0;
 }
 
+Notice::Notice(const std::string& text) : shown_(isatty(STDERR_FILENO) != 0) {
+  if (shown_) std::fprintf(stderr, "%s ...", text.c_str());
+}
+
+Notice::~Notice() {
+  if (shown_) std::fputs("\r\033[K", stderr);
+}
+
 Progress::Progress(std::string what, std::size_t total)
     : what_(std::move(what)),
       total_(total),

@@ -1,0 +1,31 @@
+#pragma once
+
+#include <qwen35/options.h>
+
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "backend/backend.h"
+
+namespace qwen35::cli {
+
+/// The model's forward pass without the conversation around it. float32 arithmetic on the stored weights, or with
+/// `fast` what chat computes. The tokenizer is not needed.
+std::unique_ptr<Backend> load_backend(const std::string& model, const LoadOptions& options, bool fast);
+
+/// Token ids as decimal numbers with commas or white space between. Throws invalid_argument for anything else, an id
+/// outside [0, vocab_size) or none at all; `what` names the text.
+std::vector<TokenId> parse_ids(std::string_view text, std::size_t vocab_size, std::string_view what);
+
+/// log of the sum of exp(logit), in double precision. NaN logits are left out.
+double log_sum_exp(std::span<const float> logits);
+
+/// The `count` largest logits with their ids, largest first, ties by lower id; NaN counts as smallest.
+std::vector<std::pair<TokenId, float>> top_logits(std::span<const float> logits, std::size_t count);
+
+}  // namespace qwen35::cli

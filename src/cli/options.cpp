@@ -1,0 +1,110 @@
+#include "cli/options.h"
+
+#include <cmath>
+#include <cstdint>
+#include <cstdlib>
+#include <limits>
+
+#include "cli/progress.h"
+
+namespace qwen35::cli {
+namespace {
+
+std::string number(double value) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.10g", value);
+  return text;
+}
+
+constexpr double kMaxCount = std::numeric_limits<int>::max();
+
+}  // namespace
+
+CLI::Validator in_range(double low, double high) {
+  const std::string range = "in [" + number(low) + ", " + number(high) + "]";
+  const auto check = [low, high, range](const std::string& text) -> std::string {
+    char* end = nullptr;
+    const double value = std::strtod(text.c_str(), &end);
+    const bool parsed = !text.empty() && end == text.c_str() + text.size();
+    if (parsed && value >= low && value <= high) return {};  // false for NaN
+    return "'" + text + "' is not a number " + range;
+  };
+  return CLI::Validator(check, range);
+}
+
+void add_model_option(CLI::App& command, std::string& model, const std::string& standard) {
+  CLI::Option* option =
+      command.add_option("-m,--model", model, "folder with a checkpoint, or the name of a bundled model (mini)");
+  option->type_name("MODEL");
+  if (standard.empty()) {
+    option->required();
+  } else {
+    model = standard;
+    option->capture_default_str();
+  }
+}
+
+void add_compute_options(CLI::App& command, LoadOptions& load) {
+  command.add_option("--threads", load.threads, "compute threads; 0: one for each core this process may use")
+      ->check(in_range(0, 1024))
+      ->type_name("N")
+      ->capture_default_str()
+      ->group("Compute");
+  command
+      .add_option("--backend", load.backend,
+                  "auto, cpu (fast) or reference (plain float32 code, slow: the definition of the model)")
+      ->check(CLI::IsMember({"auto", "cpu", "reference"}))
+      ->type_name("NAME")
+      ->capture_default_str()
+      ->group("Compute");
+}
+
+void add_chat_options(CLI::App& command, ChatOptions& options) {
+  add_model_option(command, options.model, "mini");
+  GenerateOptions& generate = options.generate;
+  command
+      .add_option_function<std::string>(
+          "-s,--system", [&generate](const std::string& text) { generate.system_prompt = text; }, "system prompt")
+      ->type_name("TEXT");
+  command
+      .add_option("--context", options.load.context, "most tokens a conversation may hold; 0: the model's own limit")
+      ->check(in_range(0, 1e9))
+      ->type_name("N")
+      ->capture_default_str()
+      ->group("Compute");
+  add_compute_options(command, options.load);
+
+  const auto add = [&command](const char* name, auto& value, const char* help, double low, double high) {
+    return command.add_option(name, value, help)
+        ->check(in_range(low, high))
+        ->type_name("N")
+        ->capture_default_str()
+        ->group("Sampling");
+  };
+  add("--temp", generate.temperature, "temperature; 0: always the likeliest token", 0, 100);
+  add("--top-k", generate.top_k, "sample among the K likeliest tokens; 0: off", 0, kMaxCount);
+  add("--top-p", generate.top_p, "sample among the likeliest tokens of this joint probability; 1: off", 0, 1);
+  add("--max-tokens", generate.max_tokens, "most tokens of one answer, thinking apart", 1, kMaxCount);
+  add("--repetition-penalty", generate.repetition_penalty, "above 1: recent tokens become less likely; 1: off", 0.01,
+      100);
+  add("--repetition-window", generate.repetition_window, "how many tokens the penalty looks back", 0, kMaxCount);
+  command
+      .add_flag_callback(
+          "--no-thinking", [&generate] { generate.enable_thinking = false; }, "answer without thinking first")
+      ->group("Sampling");
+  add("--max-thinking-tokens", generate.max_thinking_tokens, "thinking is cut there and the answer begins", 0,
+      kMaxCount);
+  command
+      .add_option_function<std::uint64_t>(
+          "--seed", [&generate](const std::uint64_t& seed) { generate.seed = seed; },
+          "seed of the random draws; without one every run differs")
+      ->type_name("N")
+      ->group("Sampling");
+}
+
+Chat load_chat(const ChatOptions& options) {
+  const Notice notice("loading " + options.model);
+  return Chat::from_pretrained(options.model, options.load);
+}
+
+}  // namespace qwen35::cli
