@@ -26,7 +26,7 @@ namespace qwen35 {
 /// Why a reply ended.
 enum class FinishReason {
   stop,        ///< the model ended its turn
-  length,      ///< `max_tokens` were generated
+  length,      ///< `max_tokens` were generated, or the context is full
   tool_calls,  ///< the model ended its turn with at least one tool call
   cancelled,   ///< cancel(), a callback that returned false, or an abandoned stream
 };
@@ -34,14 +34,15 @@ enum class FinishReason {
 /// The field's spelling of a reason: "stop", "length", "tool_calls", "cancelled".
 std::string_view to_string(FinishReason reason);
 
-/// What one reply cost. Times are wall clock, milliseconds.
+/// What one reply cost. Times are milliseconds of work on it: what the reader of a stream does between pieces is not
+/// in.
 struct Metrics {
-  std::size_t prompt_tokens = 0;        ///< tokens of the whole history before the reply, reused ones included
-  std::size_t reused_tokens = 0;        ///< of these, tokens that were not computed again
-  std::size_t thinking_tokens = 0;      ///< generated inside <think> … </think>, both tags included
-  std::size_t reply_tokens = 0;         ///< generated for the answer, the end-of-turn token included
-  double prefill_ms = 0;                ///< computing the prompt tokens that were not reused
-  double time_to_first_token_ms = 0;    ///< from the call to the first token, thinking included
+  std::size_t prompt_tokens = 0;    ///< tokens of the whole history before the reply, reused ones included
+  std::size_t reused_tokens = 0;    ///< of these, tokens that were not computed again
+  std::size_t thinking_tokens = 0;  ///< spent on thinking, </think> included, whether the model or the budget wrote it
+  std::size_t reply_tokens = 0;     ///< generated for the answer, the end-of-turn token included
+  double prefill_ms = 0;            ///< computing the prompt tokens that were not reused
+  double time_to_first_token_ms = 0;    ///< from the call to the first token, be it thinking or answer
   double time_to_first_text_ms = 0;     ///< from the call to the first piece of the answer; 0: there was none
   double decode_tokens_per_second = 0;  ///< over all generated tokens after the first; 0: fewer than two
   double total_ms = 0;
@@ -68,9 +69,11 @@ struct ModelInfo {
 class Chat;
 
 /// A reply that arrives piece by piece: a single-pass input range of UTF-8 pieces, none cut inside a character.
-/// Each step of the iterator computes the tokens of the next piece on the calling thread. Destroying the stream early
-/// ends the reply; what was generated stays in the conversation. One stream of a Chat lives at a time, and the Chat
-/// must outlive it (moving the Chat is fine). Any other call that changes the conversation ends the stream first.
+/// begin() and each step of the iterator compute the tokens of the next piece on the calling thread. The pieces put
+/// together are Reply::text. The turn joins the conversation when the reply ends; destroying the stream early ends it,
+/// and what was generated stays. An error drops the turn. One stream of a Chat lives at a time, and the Chat should
+/// outlive it (moving the Chat is fine; after its destruction the stream has no more pieces). Any other call that
+/// changes the conversation ends the stream first.
 class ReplyStream {
  public:
   class Engine;  ///< internal
@@ -129,7 +132,9 @@ class Chat {
 
   /// Adds a user turn to the conversation, computes the reply and returns its text. The conversation remembers both.
   std::string generate(std::string_view prompt, const GenerateOptions& options = {});
-  /// Replaces the conversation by `messages` (last: a user or tool message), reusing the tokens that both share.
+  /// Replaces the conversation by `messages` (last: a user or tool message), reusing the tokens that both share. Where
+  /// `messages` go on from the present conversation, only what is new is computed, and our own replies keep their
+  /// thinking.
   std::string generate(std::span<const Message> messages, const GenerateOptions& options = {});
 
   /// As generate(), piece by piece: a range to pull from.
@@ -139,13 +144,15 @@ class Chat {
   Reply stream(std::string_view prompt, const GenerateOptions& options, const OnPiece& on_piece);
   Reply stream(std::span<const Message> messages, const GenerateOptions& options, const OnPiece& on_piece);
 
-  /// The last reply with its thinking, tool calls, finish reason and metrics.
+  /// The last reply with its thinking, tool calls, finish reason and metrics; an empty one before the first.
   [[nodiscard]] const Reply& last_reply() const;
 
-  /// Stops the reply being generated as soon as its current step ends. Safe from any thread and from a signal handler.
+  /// Stops the reply in progress as soon as its current step ends (one token, or 256 of a prompt); what was generated
+  /// stays in the conversation. Without one it does nothing: the next call is not affected. Safe from any thread and
+  /// from a signal handler.
   void cancel() noexcept;
 
-  /// The conversation so far, the system message first if there is one.
+  /// The conversation so far, the system message first if there is one. A reply in progress is not in it yet.
   [[nodiscard]] const std::vector<Message>& messages() const;
   /// Continues from `messages` (empty: a fresh start) instead of the present conversation. Nothing is computed yet.
   void set_messages(std::vector<Message> messages);
@@ -157,12 +164,15 @@ class Chat {
   /// Loads again what unload() freed; the next reply computes the history again. Does nothing when loaded.
   void reload();
   [[nodiscard]] bool is_loaded() const;
-  /// Bytes this Chat really holds: packed weights, mapped weights in use, state, KV cache, tokenizer.
+  /// Bytes this Chat really holds: packed weights, mapped weights in use, state, KV cache, tokenizer. 0: unloaded.
   [[nodiscard]] std::size_t memory_footprint() const;
+  /// Of the model as it was last loaded.
   [[nodiscard]] ModelInfo info() const;
 
  private:
+  friend struct ChatFactory;  ///< internal
   struct Impl;
+  [[nodiscard]] Impl& impl() const;
   explicit Chat(std::shared_ptr<Impl> impl);
   std::shared_ptr<Impl> impl_;
 };

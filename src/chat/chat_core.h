@@ -1,0 +1,89 @@
+#pragma once
+
+#include <qwen35/chat.h>
+
+#include <atomic>
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "chat/conversation.h"
+#include "chat/generation.h"
+#include "chat/model.h"
+#include "chat/session.h"
+
+namespace qwen35 {
+
+/// What a Chat is made of: a model that can be unloaded, its session, the conversation, and the reply in progress.
+class ChatCore {
+ public:
+  explicit ChatCore(ModelLoader loader);
+  ChatCore(const ChatCore&) = delete;
+  ChatCore& operator=(const ChatCore&) = delete;
+  ~ChatCore();
+
+  /// Begins a reply; computes nothing yet. A reply still in progress is ended first.
+  std::shared_ptr<ReplyStream::Engine> start(std::string_view prompt, const GenerateOptions& options);
+  std::shared_ptr<ReplyStream::Engine> start(std::span<const Message> messages, const GenerateOptions& options);
+  /// Computes a whole reply. `on_piece` may be empty.
+  Reply run(const std::shared_ptr<ReplyStream::Engine>& reply, const Chat::OnPiece& on_piece);
+  void cancel() noexcept { cancelled_.store(true, std::memory_order_relaxed); }
+
+  [[nodiscard]] const Conversation& conversation() const { return conversation_; }
+  [[nodiscard]] const Reply& last_reply() const { return last_reply_; }
+  void set_messages(std::vector<Message> messages);
+  void reset();
+
+  void unload();
+  void reload();
+  [[nodiscard]] bool is_loaded() const { return model_ != nullptr; }
+  [[nodiscard]] std::size_t memory_bytes() const;
+  [[nodiscard]] const ModelInfo& info() const { return info_; }
+
+ private:
+  friend class ReplyStream::Engine;
+  template <typename Input>
+  std::shared_ptr<ReplyStream::Engine> start_with(const Input& input, const GenerateOptions& options);
+  void end_active();
+
+  ModelLoader loader_;
+  std::unique_ptr<Model> model_;      ///< null: unloaded
+  std::unique_ptr<Session> session_;  ///< null: unloaded; freed before the model
+  ModelInfo info_;
+  Conversation conversation_;
+  Reply last_reply_;
+  std::weak_ptr<ReplyStream::Engine> active_;
+  std::atomic<bool> cancelled_{false};
+  static_assert(std::atomic<bool>::is_always_lock_free, "cancel() must be safe in a signal handler");
+};
+
+/// A reply in progress and the turn it belongs to. The conversation changes once, when the reply has ended.
+class ReplyStream::Engine {
+ public:
+  Engine(ChatCore& core, Turn turn, double prepare_ms, const GenerateOptions& options);
+
+  /// The next piece; false: there is none. After an exception the turn is dropped.
+  bool advance(std::string& piece);
+  /// Ends the reply here and keeps it. Nothing when it has ended.
+  void finish();
+  /// Forgets the turn: the conversation stays as it was.
+  void discard() noexcept { core_ = nullptr; }
+  /// After the end.
+  [[nodiscard]] const Reply& reply() const { return generation_.reply(); }
+
+ private:
+  void commit();
+
+  ChatCore* core_;  ///< null: committed or discarded
+  Turn turn_;
+  Generation generation_;
+};
+
+/// Builds a Chat from parts, for from_pretrained() and for tests with doubles.
+struct ChatFactory {
+  static Chat make(ModelLoader loader);
+};
+
+}  // namespace qwen35

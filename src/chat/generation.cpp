@@ -1,0 +1,227 @@
+#include "chat/generation.h"
+
+#include <qwen35/error.h>
+
+#include <algorithm>
+#include <limits>
+#include <random>
+#include <span>
+#include <utility>
+
+namespace qwen35 {
+namespace {
+
+SamplerOptions sampler_options(const GenerateOptions& options) {
+  std::uint64_t seed = 0;
+  if (options.seed) {
+    seed = *options.seed;
+  } else {
+    std::random_device device;
+    seed = (static_cast<std::uint64_t>(device()) << 32) ^ device();
+  }
+  return {.temperature = options.temperature,
+          .top_k = options.top_k,
+          .top_p = options.top_p,
+          .repetition_penalty = options.repetition_penalty,
+          .repetition_window = options.repetition_window,
+          .seed = seed};
+}
+
+std::size_t checked(const char* option, int value, int least) {
+  if (value < least) {
+    throw Error(ErrorCode::invalid_argument,
+                std::string(option) + " is " + std::to_string(value) + "; expected at least " + std::to_string(least));
+  }
+  return static_cast<std::size_t>(value);
+}
+
+}  // namespace
+
+Generation::Generation(Model& model, Session& session, Prompt prompt, const GenerateOptions& options,
+                       const std::atomic<bool>& cancelled)
+    : model_(model),
+      session_(session),
+      cancelled_(cancelled),
+      tools_(std::move(prompt.tools)),
+      context_(model.info.context),
+      max_tokens_(checked("max_tokens", options.max_tokens, 1)),
+      penalty_window_(checked("repetition_window", options.repetition_window, 0)),
+      sampler_(sampler_options(options)),
+      tokens_(std::move(prompt.tokens)),
+      thinking_(prompt.thinking),
+      answer_(tools_),
+      worked_ms_(prompt.prepare_ms) {
+  const std::size_t max_thinking = checked("max_thinking_tokens", options.max_thinking_tokens, 0);
+  if (tokens_.size() >= context_) {
+    throw Error(
+        ErrorCode::context_limit,
+        "the conversation takes " + std::to_string(tokens_.size()) + " tokens and its limit is " +
+            std::to_string(context_) +
+            ", which leaves no room for a reply; shorten it, reset it, or load the model with a larger context");
+  }
+  // Near the limit the answer comes first: thinking gets at most what the answer and the closing tag leave.
+  const std::size_t reserve = std::min(max_tokens_, room() / 2) + model_.control.close_thinking.size();
+  if (options.enable_thinking) thinking_budget_ = std::min(max_thinking, room() - std::min(room(), reserve));
+  reply_.metrics.prompt_tokens = tokens_.size();
+}
+
+bool Generation::advance(std::string& piece) {
+  piece.clear();
+  resumed_ = std::chrono::steady_clock::now();
+  while (!ended_) {
+    if (!compute()) {
+      end(FinishReason::cancelled);
+      break;
+    }
+    if (!ended_) take(choose());
+    if (ended_) break;
+    piece = answer_.take();
+    if (!piece.empty()) break;
+  }
+  if (ended_) piece = std::exchange(rest_, {});
+  if (!piece.empty()) note_text();
+  worked_ms_ = elapsed_ms();
+  reply_.metrics.total_ms = worked_ms_;
+  return !piece.empty();
+}
+
+void Generation::stop() {
+  if (ended_) return;
+  resumed_ = std::chrono::steady_clock::now();
+  end(FinishReason::cancelled);
+  rest_.clear();
+}
+
+/// Brings the session to the end of tokens_, so that its logits are those of the next token. False: cancelled.
+bool Generation::compute() {
+  if (!started_) {
+    started_ = true;
+    if (thinking_ && thinking_budget_ == 0) close_thinking();
+    if (ended_) return true;
+    reply_.metrics.reused_tokens = session_.align(tokens_);
+    const double before = elapsed_ms();
+    if (!session_.feed(std::span(tokens_).subspan(session_.position()), cancelled_)) return false;
+    reply_.metrics.prefill_ms = elapsed_ms() - before;
+    return !cancelled_.load(std::memory_order_relaxed);
+  }
+  return session_.feed(std::span(tokens_).subspan(session_.position()), cancelled_);
+}
+
+TokenId Generation::choose() {
+  const std::span<float> logits = session_.logits().first(model_.vocabulary);
+  // Nothing is left to think with: the tag would only be closed again.
+  if (!thinking_ && thinking_budget_ == 0) {
+    logits[static_cast<std::size_t>(model_.control.think)] = -std::numeric_limits<float>::infinity();
+  }
+  // Control tokens are exempt from the penalty: every turn ends in the same one, and it must not grow less likely.
+  recent_.clear();
+  for (const TokenId id : std::span(tokens_).last(std::min(tokens_.size(), penalty_window_))) {
+    if (!model_.tokenizer.is_added(id)) recent_.push_back(id);
+  }
+  return sampler_.sample(logits, recent_);
+}
+
+void Generation::take(TokenId token) {
+  last_token_ms_ = elapsed_ms();
+  if (++sampled_ == 1) {
+    first_token_ms_ = last_token_ms_;
+    reply_.metrics.time_to_first_token_ms = first_token_ms_;
+  }
+  if (thinking_) {
+    take_thought(token);
+  } else {
+    take_answer(token);
+  }
+  if (!ended_ && room() == 0) end(FinishReason::length);
+}
+
+void Generation::take_thought(TokenId token) {
+  ++reply_.metrics.thinking_tokens;
+  if (thinking_budget_ > 0) --thinking_budget_;
+  if (ends_turn(token)) {  // it forgot to answer: the end of the turn is not fed, the answer is asked for
+    close_thinking();
+    return;
+  }
+  tokens_.push_back(token);
+  if (token == model_.control.think_end) {
+    thinking_ = false;
+    return;
+  }
+  if (!model_.tokenizer.is_added(token)) reply_.thinking += thinking_utf8_.push(model_.tokenizer.token_bytes(token));
+  if (thinking_budget_ == 0) close_thinking();
+}
+
+void Generation::take_answer(TokenId token) {
+  const ControlTokens& control = model_.control;
+  if (token == control.think) {
+    thinking_ = true;
+    if (!reply_.thinking.empty()) reply_.thinking += '\n';
+    tokens_.push_back(token);
+    ++reply_.metrics.thinking_tokens;
+    if (--thinking_budget_ == 0) close_thinking();
+    return;
+  }
+  ++reply_.metrics.reply_tokens;
+  if (ends_turn(token)) {
+    if (token == control.im_end) tokens_.push_back(token);
+    end(FinishReason::stop);
+    return;
+  }
+  tokens_.push_back(token);
+  const bool is_text =
+      !model_.tokenizer.is_added(token) || token == control.tool_call || token == control.tool_call_end;
+  if (is_text) answer_.push(model_.tokenizer.token_bytes(token));
+  if (reply_.metrics.reply_tokens == max_tokens_) end(FinishReason::length);
+}
+
+/// Feeds </think> in the model's place, with the newlines it puts around it.
+void Generation::close_thinking() {
+  const std::vector<TokenId>& close = thinking_close();
+  if (close.size() >= room()) {  // not even one token of an answer would follow
+    end(FinishReason::length);
+    return;
+  }
+  tokens_.insert(tokens_.end(), close.begin(), close.end());
+  reply_.metrics.thinking_tokens += close.size();
+  thinking_ = false;
+}
+
+void Generation::end(FinishReason reason) {
+  ended_ = true;
+  if (thinking_) closing_ = thinking_close();
+  if (thinking_ || tokens_.back() != model_.control.im_end) closing_.push_back(model_.control.im_end);
+
+  reply_.thinking += thinking_utf8_.finish();
+  reply_.thinking = std::string(trimmed(reply_.thinking));
+  rest_ = answer_.finish();
+  reply_.text = answer_.text();
+  reply_.tool_calls = answer_.tool_calls();
+  const bool calls = reason == FinishReason::stop && !reply_.tool_calls.empty();
+  reply_.finish_reason = calls ? FinishReason::tool_calls : reason;
+
+  Metrics& metrics = reply_.metrics;
+  const double decoding_ms = last_token_ms_ - first_token_ms_;
+  if (sampled_ > 1 && decoding_ms > 0) {
+    metrics.decode_tokens_per_second = static_cast<double>(sampled_ - 1) * 1000.0 / decoding_ms;
+  }
+  metrics.total_ms = elapsed_ms();
+}
+
+void Generation::note_text() {
+  if (reply_.metrics.time_to_first_text_ms == 0) reply_.metrics.time_to_first_text_ms = elapsed_ms();
+}
+
+const std::vector<TokenId>& Generation::thinking_close() const {
+  const bool new_line = model_.tokenizer.token_bytes(tokens_.back()).ends_with('\n');
+  return new_line ? model_.control.close_thinking_line : model_.control.close_thinking;
+}
+
+bool Generation::ends_turn(TokenId token) const {
+  return token == model_.control.im_end || token == model_.control.endoftext;
+}
+
+double Generation::elapsed_ms() const {
+  return worked_ms_ + std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - resumed_).count();
+}
+
+}  // namespace qwen35
