@@ -1,0 +1,28 @@
+#include "backend/checks.h"
+
+#include <qwen35/error.h>
+
+namespace qwen35 {
+
+void check_forward(const ModelConfig& config, std::size_t position, std::span<const TokenId> tokens, LogitRows rows,
+                   std::size_t logits_size) {
+  for (const TokenId id : tokens) {
+    if (id < 0 || static_cast<std::size_t>(id) >= config.vocab_size) {
+      throw Error(ErrorCode::invalid_argument, "token id " + std::to_string(id) + " is outside the vocabulary of " +
+                                                   std::to_string(config.vocab_size));
+    }
+  }
+  if (tokens.size() > config.max_positions || position > config.max_positions - tokens.size()) {
+    throw Error(ErrorCode::context_limit, std::to_string(tokens.size()) + " tokens after " + std::to_string(position) +
+                                              " exceed the model's limit of " + std::to_string(config.max_positions) +
+                                              " positions; shorten the conversation");
+  }
+  const std::size_t wanted = rows == LogitRows::none ? 0 : rows == LogitRows::last ? 1 : tokens.size();
+  const std::size_t expected = tokens.empty() ? logits_size : wanted * config.vocab_size;
+  if (logits_size != expected) {
+    throw Error(ErrorCode::invalid_argument, "the logits buffer holds " + std::to_string(logits_size) + " floats; " +
+                                                 std::to_string(expected) + " are needed");
+  }
+}
+
+}  // namespace qwen35

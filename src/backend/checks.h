@@ -1,0 +1,25 @@
+#pragma once
+
+#include <qwen35/error.h>
+
+#include <cstddef>
+#include <span>
+#include <string>
+
+#include "backend/backend.h"
+
+namespace qwen35 {
+
+/// What every backend checks before it touches a state: ids inside the vocabulary, room up to max_positions, and a
+/// logits buffer of the promised size. Throws as Backend::forward says.
+void check_forward(const ModelConfig& config, std::size_t position, std::span<const TokenId> tokens, LogitRows rows,
+                   std::size_t logits_size);
+
+/// The caller's state or snapshot as this backend's own type; throws invalid_argument when another backend made it.
+template <typename Own, typename Base>
+Own& own_cast(Base& object, const char* what) {
+  if (auto* own = dynamic_cast<Own*>(&object)) return *own;
+  throw Error(ErrorCode::invalid_argument, std::string("this ") + what + " was made by another backend");
+}
+
+}  // namespace qwen35

@@ -1,0 +1,219 @@
+#include "backend/cpu/cpu_backend.h"
+
+#include <algorithm>
+#include <cmath>
+#include <optional>
+#include <utility>
+
+#include "backend/checks.h"
+#include "backend/cpu/kernels/dispatch.h"
+#include "backend/cpu/layers.h"
+
+namespace qwen35::cpu {
+
+void normalize(Context& context, const float* x, std::size_t tokens, const std::vector<float>& weight, float* out) {
+  const std::size_t n = weight.size();
+  context.pool.run(tokens, 16, [&](std::size_t begin, std::size_t end, std::size_t) {
+    for (std::size_t t = begin; t < end; ++t) {
+      context.kernels.rms_norm(x + t * n, weight.data(), n, context.config.rms_norm_eps, out + t * n);
+    }
+  });
+}
+
+std::size_t wide_floats(const ModelConfig& c) {
+  const std::size_t values = c.linear_value_heads * c.linear_value_dim;
+  const std::size_t linear = c.conv_channels() + 2 * values + 2 * c.linear_value_heads;
+  const std::size_t full = c.head_dim * (3 * c.num_heads + 2 * c.num_kv_heads);
+  return std::max({linear, full, 2 * c.intermediate_size});
+}
+
+namespace {
+
+class CpuBackend final : public Backend {
+ public:
+  CpuBackend(ModelWeights weights, const BackendOptions& options)
+      : weights_(std::move(weights)),
+        config_(weights_.config),
+        float32_(options.float32),
+        kernels_(select_kernels()),
+        pool_(options.threads),
+        context_{config_, kernels_, pool_, {}, {}, {}, {}, {}, {}} {
+    const bool pack = !float32_;
+    embedding_ = PackedMatrix(weights_.embedding, pack, pool_);
+    if (weights_.lm_head) head_.emplace(*weights_.lm_head, pack, pool_);
+    for (const LayerWeights& layer : weights_.layers) {
+      if (const auto* linear = std::get_if<LinearAttentionWeights>(&layer.mixer)) {
+        layers_.push_back({LinearAttention(*linear, config_, pack, pool_), Mlp(layer, pack, pool_), &layer});
+      } else {
+        layers_.push_back(
+            {FullAttention(std::get<FullAttentionWeights>(layer.mixer), pack, pool_), Mlp(layer, pack, pool_), &layer});
+      }
+    }
+    // Quantised weights now live in the packed copies; dense ones are read in place and come back on first use.
+    if (pack) release_pages(weights_);
+    for (std::size_t i = 0; i < pool_.threads(); ++i) {
+      context_.threads.push_back(
+          {std::vector<float>(thread_floats(config_)), DeltaRule(config_.linear_key_dim, config_.linear_value_dim)});
+    }
+  }
+
+  [[nodiscard]] const ModelConfig& config() const override { return config_; }
+
+  [[nodiscard]] std::string description() const override {
+    return std::string("cpu (") + kernels_.name + (float32_ ? ", float32, " : ", ") + std::to_string(pool_.threads()) +
+           (pool_.threads() == 1 ? " thread)" : " threads)");
+  }
+
+  [[nodiscard]] std::size_t memory_bytes() const override {
+    std::size_t bytes = embedding_.memory_bytes() + (head_ ? head_->memory_bytes() : 0);
+    for (const Layer& layer : layers_) {
+      bytes +=
+          layer.mlp.memory_bytes() + std::visit([](const auto& mixer) { return mixer.memory_bytes(); }, layer.mixer);
+    }
+    return bytes + (context_.wide.size() + context_.hidden.size() + x_.size() + out_.size()) * sizeof(float);
+  }
+
+  [[nodiscard]] std::unique_ptr<State> make_state() const override {
+    auto state = std::make_unique<CpuState>();
+    for (const LayerKind kind : config_.layers) {
+      if (kind == LayerKind::full_attention) {
+        state->full.emplace_back(config_.num_kv_heads, config_.head_dim, !float32_);
+      } else {
+        state->linear.push_back(
+            {std::vector<float>((config_.conv_kernel - 1) * config_.conv_channels()),
+             std::vector<float>(config_.linear_value_heads * config_.linear_key_dim * config_.linear_value_dim)});
+      }
+    }
+    return state;
+  }
+
+  void reset(State& state) const override {
+    auto& own = own_cast<CpuState>(state, "state");
+    for (LinearState& layer : own.linear) {
+      std::fill(layer.conv.begin(), layer.conv.end(), 0.0F);
+      std::fill(layer.s.begin(), layer.s.end(), 0.0F);
+    }
+    own.tokens = 0;
+  }
+
+  void forward(State& state, std::span<const TokenId> tokens, LogitRows rows, std::span<float> logits) override {
+    auto& own = own_cast<CpuState>(state, "state");
+    check_forward(config_, own.tokens, tokens, rows, logits.size());
+    reserve(std::min(tokens.size(), kPassTokens));
+    for (std::size_t begin = 0; begin < tokens.size(); begin += kPassTokens) {
+      const auto pass = tokens.subspan(begin, std::min(kPassTokens, tokens.size() - begin));
+      run_layers(own, pass);
+      const bool last_pass = begin + pass.size() == tokens.size();
+      if (rows == LogitRows::all)
+        write_logits(0, pass.size(), logits.data() + begin * config_.vocab_size);
+      else if (rows == LogitRows::last && last_pass)
+        write_logits(pass.size() - 1, 1, logits.data());
+    }
+  }
+
+  [[nodiscard]] std::unique_ptr<Snapshot> snapshot(const State& state) const override {
+    const auto& own = own_cast<const CpuState>(state, "state");
+    auto copy = std::make_unique<CpuSnapshot>();
+    copy->tokens = own.tokens;
+    copy->linear = own.linear;
+    return copy;
+  }
+
+  void restore(State& state, const Snapshot& snapshot) const override {
+    auto& own = own_cast<CpuState>(state, "state");
+    const auto& from = own_cast<const CpuSnapshot>(snapshot, "snapshot");
+    if (from.tokens > own.tokens) {
+      throw Error(ErrorCode::invalid_argument, "the snapshot at " + std::to_string(from.tokens) +
+                                                   " tokens is ahead of the state at " + std::to_string(own.tokens));
+    }
+    own.linear = from.linear;
+    own.tokens = from.tokens;  // later keys and values are overwritten as tokens come
+  }
+
+ private:
+  /// x += mixer(norm(x)); x += mlp(norm(x)); for each layer.
+  void run_layers(CpuState& state, std::span<const TokenId> tokens) {
+    const std::size_t hidden = config_.hidden_size;
+    const std::size_t n = tokens.size();
+    for (std::size_t t = 0; t < n; ++t) embedding_.row(static_cast<std::size_t>(tokens[t]), x_.data() + t * hidden);
+    fill_rotary(state.tokens, n);
+    std::size_t linear = 0;
+    std::size_t full = 0;
+    for (const Layer& layer : layers_) {
+      normalize(context_, x_.data(), n, layer.weights->input_norm, context_.hidden.data());
+      if (const auto* mixer = std::get_if<LinearAttention>(&layer.mixer)) {
+        mixer->forward(context_, context_.hidden.data(), n, state.linear[linear++], out_.data());
+      } else {
+        std::get<FullAttention>(layer.mixer)
+            .forward(context_, context_.hidden.data(), n, state.tokens, state.full[full++], out_.data());
+      }
+      kernels_.add(x_.data(), out_.data(), n * hidden);
+      normalize(context_, x_.data(), n, layer.weights->post_attention_norm, context_.hidden.data());
+      layer.mlp.forward(context_, context_.hidden.data(), n, out_.data());
+      kernels_.add(x_.data(), out_.data(), n * hidden);
+    }
+    state.tokens += n;
+  }
+
+  void write_logits(std::size_t first, std::size_t count, float* logits) {
+    const std::size_t hidden = config_.hidden_size;
+    const PackedMatrix& head = head_ ? *head_ : embedding_;
+    normalize(context_, x_.data() + first * hidden, count, weights_.final_norm, context_.hidden.data());
+    const PackedMatrix* matrices[] = {&head};
+    context_.activations.assign(context_.hidden.data(), count, hidden, matrices, kernels_, pool_);
+    const Product product[] = {{&head, logits, config_.vocab_size}};
+    multiply(product, context_.activations, kernels_, pool_);
+  }
+
+  /// Angles in double: at position 200,000 a float angle would be off by a percent of a turn.
+  void fill_rotary(std::size_t position, std::size_t tokens) {
+    const std::size_t half = config_.rotary_dim / 2;
+    context_.cosines.resize(tokens * half);
+    context_.sines.resize(tokens * half);
+    if (frequencies_.empty()) {
+      for (std::size_t i = 0; i < half; ++i) {
+        frequencies_.push_back(
+            std::pow(config_.rope_theta, -2.0 * static_cast<double>(i) / static_cast<double>(config_.rotary_dim)));
+      }
+    }
+    for (std::size_t t = 0; t < tokens; ++t) {
+      for (std::size_t i = 0; i < half; ++i) {
+        const double angle = static_cast<double>(position + t) * frequencies_[i];
+        context_.cosines[t * half + i] = static_cast<float>(std::cos(angle));
+        context_.sines[t * half + i] = static_cast<float>(std::sin(angle));
+      }
+    }
+  }
+
+  /// Buffers for a pass of `tokens`; they grow to kPassTokens at most.
+  void reserve(std::size_t tokens) {
+    x_.reserve(tokens * config_.hidden_size);
+    out_.reserve(tokens * config_.hidden_size);
+    context_.hidden.reserve(tokens * config_.hidden_size);
+    context_.wide.reserve(tokens * wide_floats(config_));
+  }
+
+  ModelWeights weights_;
+  ModelConfig config_;
+  bool float32_;
+  const Kernels& kernels_;
+  ThreadPool pool_;
+  Context context_;
+  PackedMatrix embedding_;
+  std::optional<PackedMatrix> head_;
+  std::vector<Layer> layers_;
+  std::vector<double> frequencies_;
+  AlignedArray<float> x_;    ///< tokens × hidden: the residual stream
+  AlignedArray<float> out_;  ///< tokens × hidden: a sublayer's contribution
+};
+
+}  // namespace
+}  // namespace qwen35::cpu
+
+namespace qwen35 {
+
+std::unique_ptr<Backend> make_cpu_backend(ModelWeights weights, const BackendOptions& options) {
+  return std::make_unique<cpu::CpuBackend>(std::move(weights), options);
+}
+
+}  // namespace qwen35

@@ -1,0 +1,162 @@
+// Kernels for AVX-512 with VNNI (Ice Lake, Zen 4 and later). Compiled with those instructions; see kernels.h for
+// shapes.
+
+#include "backend/cpu/kernels/kernels.h"
+
+#if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512VL__) && defined(__AVX512DQ__) && \
+    defined(__AVX512VNNI__)
+
+#include <immintrin.h>
+
+namespace qwen35::cpu {
+namespace {
+
+#include "backend/cpu/kernels/simd_avx512.inl"
+// The order matters: the float kernels are written over V.
+#include "backend/cpu/kernels/float_kernels.inl"
+
+void quantize_row(const float* x, std::size_t n, std::size_t group_size, std::int8_t* values, float* scales,
+                  float* sums) {
+  const __m512 limit = _mm512_set1_ps(3.4028235e38F);
+  for (std::size_t group = 0; group < n / group_size; ++group) {
+    const float* in = x + group * group_size;
+    // At most 128 values: eight vectors, kept in registers between the two steps.
+    __m512 v[8];
+    __m512 highest = _mm512_setzero_ps();
+    for (std::size_t i = 0; i < group_size / 16; ++i) {
+      const __m512 loaded = _mm512_loadu_ps(in + i * 16);
+      const __mmask16 finite = _mm512_cmp_ps_mask(_mm512_abs_ps(loaded), limit, _CMP_LE_OQ);
+      v[i] = _mm512_maskz_mov_ps(finite, loaded);
+      highest = _mm512_max_ps(highest, _mm512_abs_ps(v[i]));
+    }
+    const float top = _mm512_reduce_max_ps(highest);
+    const float inverse = top > 0 ? 127.0F / top : 0.0F;
+    const __m512 factor = _mm512_set1_ps(inverse <= 3.4028235e38F ? inverse : 0.0F);
+    __m512i sum = _mm512_setzero_si512();
+    for (std::size_t i = 0; i < group_size / 16; ++i) {
+      __m512i q = _mm512_cvtps_epi32(_mm512_mul_ps(v[i], factor));
+      q = _mm512_max_epi32(_mm512_min_epi32(q, _mm512_set1_epi32(127)), _mm512_set1_epi32(-127));
+      sum = _mm512_add_epi32(sum, q);
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(values + group * group_size + i * 16), _mm512_cvtepi32_epi8(q));
+    }
+    scales[group] = top / 127.0F;
+    sums[group] = scales[group] * static_cast<float>(_mm512_reduce_add_epi32(sum));
+  }
+}
+
+inline __m512 load_scales(const std::uint8_t* p, bool f16) {
+  const auto* half = reinterpret_cast<const std::uint16_t*>(p);
+  return f16 ? V::load_f16(half).v : V::load_bf16(half).v;
+}
+
+inline __m512i broadcast4(const std::int8_t* p) {
+  int word;
+  __builtin_memcpy(&word, p, 4);
+  return _mm512_set1_epi32(word);
+}
+
+/// Unpacks 32 columns of a group: eight vectors of 16 rows × 4 columns. `part` counts 32-column parts of the group.
+template <int Bits>
+inline void unpack(const std::uint8_t* quants, std::size_t group_size, std::size_t part, __m512i (&w)[8]) {
+  if constexpr (Bits == 8) {
+    for (std::size_t j = 0; j < 8; ++j) w[j] = _mm512_load_si512(quants + (part * 8 + j) * 64);
+  } else {
+    const __m512i low = _mm512_set1_epi8(0x0F);
+    for (std::size_t j = 0; j < 4; ++j) {
+      const __m512i nibbles = _mm512_load_si512(quants + (part * 4 + j) * 64);
+      w[2 * j] = _mm512_and_si512(nibbles, low);
+      w[2 * j + 1] = _mm512_and_si512(_mm512_srli_epi16(nibbles, 4), low);
+    }
+    for (int plane = 0; plane < Bits - 4; ++plane) {
+      const __m512i value = _mm512_set1_epi8(static_cast<char>(16 << plane));
+      const std::uint8_t* bits = quants + group_size * 8 + static_cast<std::size_t>(plane) * group_size * 2 + part * 64;
+      for (std::size_t j = 0; j < 8; ++j) {
+        std::uint64_t mask;
+        __builtin_memcpy(&mask, bits + j * 8, 8);
+        w[j] = _mm512_mask_add_epi8(w[j], mask, w[j], value);
+      }
+    }
+  }
+}
+
+/// One block of 16 rows against N tokens.
+template <int Bits, std::size_t N>
+inline void block_tokens(const PackedAffine& m, const std::uint8_t* block, std::size_t group_bytes,
+                         const QuantizedRows& x, std::size_t first, float* y, std::size_t y_stride, __mmask16 rows) {
+  const std::size_t groups = m.cols / m.group_size;
+  __m512 total[N];
+  for (std::size_t t = 0; t < N; ++t) total[t] = _mm512_setzero_ps();
+  for (std::size_t group = 0; group < groups; ++group, block += group_bytes) {
+    __m512i dot[N];
+    for (std::size_t t = 0; t < N; ++t) dot[t] = _mm512_setzero_si512();
+    for (std::size_t part = 0; part < m.group_size / 32; ++part) {
+      __m512i w[8];
+      unpack<Bits>(block + 64, m.group_size, part, w);
+      const std::int8_t* values = x.values + first * m.cols + group * m.group_size + part * 32;
+      for (std::size_t j = 0; j < 8; ++j) {
+        for (std::size_t t = 0; t < N; ++t)
+          dot[t] = _mm512_dpbusd_epi32(dot[t], w[j], broadcast4(values + t * m.cols + j * 4));
+      }
+    }
+    const __m512 scale = load_scales(block, m.f16_scales);
+    const __m512 bias = load_scales(block + 32, m.f16_scales);
+    for (std::size_t t = 0; t < N; ++t) {
+      const std::size_t at = (first + t) * groups + group;
+      total[t] =
+          _mm512_fmadd_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(dot[t]), scale), _mm512_set1_ps(x.scales[at]), total[t]);
+      total[t] = _mm512_fmadd_ps(bias, _mm512_set1_ps(x.sums[at]), total[t]);
+    }
+  }
+  for (std::size_t t = 0; t < N; ++t) _mm512_mask_storeu_ps(y + (first + t) * y_stride, rows, total[t]);
+}
+
+template <int Bits>
+void affine_matmul_bits(const PackedAffine& m, std::size_t block_begin, std::size_t block_end, const QuantizedRows& x,
+                        float* y, std::size_t y_stride) {
+  const std::size_t planes = Bits == 8 ? 0 : Bits - 4;
+  const std::size_t group_bytes = 64 + m.group_size * (Bits == 8 ? 16 : 8) + planes * m.group_size * 2;
+  const std::size_t block_bytes = group_bytes * (m.cols / m.group_size);
+  for (std::size_t block = block_begin; block < block_end; ++block) {
+    const std::uint8_t* data = m.data + block * block_bytes;
+    const std::size_t left = m.rows - block * kBlockRows;
+    const auto rows = static_cast<__mmask16>(left >= kBlockRows ? 0xFFFF : (1U << left) - 1);
+    float* out = y + block * kBlockRows;
+    std::size_t t = 0;
+    for (; t + 8 <= x.tokens; t += 8) block_tokens<Bits, 8>(m, data, group_bytes, x, t, out, y_stride, rows);
+    if (t + 4 <= x.tokens) {
+      block_tokens<Bits, 4>(m, data, group_bytes, x, t, out, y_stride, rows);
+      t += 4;
+    }
+    for (; t < x.tokens; ++t) block_tokens<Bits, 1>(m, data, group_bytes, x, t, out, y_stride, rows);
+  }
+}
+
+void affine_matmul(const PackedAffine& m, std::size_t block_begin, std::size_t block_end, const QuantizedRows& x,
+                   float* y, std::size_t y_stride) {
+  if (m.bits == 4)
+    affine_matmul_bits<4>(m, block_begin, block_end, x, y, y_stride);
+  else if (m.bits == 5)
+    affine_matmul_bits<5>(m, block_begin, block_end, x, y, y_stride);
+  else if (m.bits == 6)
+    affine_matmul_bits<6>(m, block_begin, block_end, x, y, y_stride);
+  else
+    affine_matmul_bits<8>(m, block_begin, block_end, x, y, y_stride);
+}
+
+constexpr Kernels kAvx512{"avx512", quantize_row, affine_matmul, gemm_nt,       gemm_nn, delta_step,  solve_lower,
+                          rms_norm, l2_norm,      add,           scale,         axpby,   decay_scale, silu_mul,
+                          mul_silu, mul_sigmoid,  conv_silu,     softmax_block, to_f16,  from_f16};
+
+}  // namespace
+
+const Kernels* avx512_kernels() { return &kAvx512; }
+
+}  // namespace qwen35::cpu
+
+#else
+
+namespace qwen35::cpu {
+const Kernels* avx512_kernels() { return nullptr; }
+}  // namespace qwen35::cpu
+
+#endif

@@ -1,0 +1,85 @@
+#pragma once
+
+#include <cstddef>
+#include <variant>
+#include <vector>
+
+#include "backend/cpu/delta_rule.h"
+#include "backend/cpu/packed_matrix.h"
+#include "backend/cpu/state.h"
+#include "checkpoint/weights.h"
+
+namespace qwen35::cpu {
+
+/// Tokens that one pass over the weights takes at most: enough to make the weights' bytes cheap, few enough that the
+/// activations of a pass stay in the second-level cache.
+inline constexpr std::size_t kPassTokens = 256;
+
+/// What all layers of one backend share: kernels, threads and scratch, sized for kPassTokens.
+struct Context {
+  const ModelConfig& config;
+  const Kernels& kernels;
+  ThreadPool& pool;
+
+  Activations activations;
+  AlignedArray<float> hidden;  ///< tokens × hidden: normalised input of a sublayer
+  AlignedArray<float> wide;    ///< scratch for a sublayer's projections
+  std::vector<float> cosines;  ///< tokens × rotary_dim / 2, for the positions of this pass
+  std::vector<float> sines;
+
+  /// Scratch of one thread, so that parallel bodies allocate nothing.
+  struct Thread {
+    std::vector<float> floats;
+    DeltaRule delta;
+  };
+  std::vector<Thread> threads;
+};
+
+/// Gated DeltaNet: x (tokens × hidden, normalised) → out (tokens × hidden).
+struct LinearAttention {
+  LinearAttention(const LinearAttentionWeights& weights, const ModelConfig& config, bool pack, ThreadPool& pool);
+  void forward(Context& context, const float* x, std::size_t tokens, LinearState& state, float* out) const;
+  [[nodiscard]] std::size_t memory_bytes() const;
+
+  PackedMatrix in_proj_qkv, in_proj_z, in_proj_b, in_proj_a, out_proj;
+  std::vector<float> conv;   ///< conv_kernel × conv_channels: a tap's channels side by side
+  std::vector<float> decay;  ///< value_heads: exp(A_log)
+  const LinearAttentionWeights* weights;
+};
+
+/// Gated softmax attention with rotary embedding, grouped heads, causal.
+struct FullAttention {
+  FullAttention(const FullAttentionWeights& weights, bool pack, ThreadPool& pool);
+  /// `position`: of the first token.
+  void forward(Context& context, const float* x, std::size_t tokens, std::size_t position, KvCache& cache,
+               float* out) const;
+  [[nodiscard]] std::size_t memory_bytes() const;
+
+  PackedMatrix q_proj, k_proj, v_proj, o_proj;
+  const FullAttentionWeights* weights;
+};
+
+/// SwiGLU: down(silu(gate x) · up x).
+struct Mlp {
+  Mlp(const LayerWeights& weights, bool pack, ThreadPool& pool);
+  void forward(Context& context, const float* x, std::size_t tokens, float* out) const;
+  [[nodiscard]] std::size_t memory_bytes() const;
+
+  PackedMatrix gate_proj, up_proj, down_proj;
+};
+
+struct Layer {
+  std::variant<LinearAttention, FullAttention> mixer;
+  Mlp mlp;
+  const LayerWeights* weights;
+};
+
+/// out (tokens × n) = RMSNorm of each row of x.
+void normalize(Context& context, const float* x, std::size_t tokens, const std::vector<float>& weight, float* out);
+
+/// Floats that `wide` must hold for any sublayer of this model.
+std::size_t wide_floats(const ModelConfig& config);
+/// Floats that a thread's scratch must hold.
+std::size_t thread_floats(const ModelConfig& config);
+
+}  // namespace qwen35::cpu

@@ -1,0 +1,146 @@
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "backend/cpu/layers.h"
+
+namespace qwen35::cpu {
+namespace {
+
+float sigmoid(float x) { return 1.0F / (1.0F + std::exp(-x)); }
+float softplus(float x) { return x > 20.0F ? x : std::log1p(std::exp(x)); }
+
+/// The convolution's view of one pass: inputs of the pass, preceded by those the state remembers.
+struct ConvolutionInput {
+  const float* rows;  ///< tokens × channels
+  float* past;        ///< (taps - 1) × channels, oldest first
+  std::size_t channels;
+  std::size_t taps;
+
+  /// Input at time `t`, which may be as early as -(taps - 1).
+  [[nodiscard]] const float* at(std::ptrdiff_t t) const {
+    if (t >= 0) return rows + static_cast<std::size_t>(t) * channels;
+    return past + static_cast<std::size_t>(t + static_cast<std::ptrdiff_t>(taps) - 1) * channels;
+  }
+};
+
+/// Convolution and SiLU of channels [first, first + n) for tokens [begin, begin + count): out is count × n.
+void convolve(const Context& context, const ConvolutionInput& input, const float* weights, std::size_t first,
+              std::size_t n, std::size_t begin, std::size_t count, float* out, std::vector<const float*>& rows) {
+  rows.resize(input.taps);
+  for (std::size_t t = 0; t < count; ++t) {
+    for (std::size_t tap = 0; tap < input.taps; ++tap) {
+      const auto time = static_cast<std::ptrdiff_t>(begin + t + tap) - static_cast<std::ptrdiff_t>(input.taps) + 1;
+      rows[tap] = input.at(time) + first;
+    }
+    context.kernels.conv_silu(rows.data(), weights + first, input.channels, input.taps, n, out + t * n);
+  }
+}
+
+/// After a pass the state remembers its last taps - 1 inputs, for channels [first, first + n).
+void remember(const ConvolutionInput& input, std::size_t tokens, std::size_t first, std::size_t n) {
+  for (std::size_t row = 0; row + 1 < input.taps; ++row) {
+    const auto time = static_cast<std::ptrdiff_t>(tokens + row) - static_cast<std::ptrdiff_t>(input.taps) + 1;
+    std::memmove(input.past + row * input.channels + first, input.at(time) + first, n * sizeof(float));
+  }
+}
+
+}  // namespace
+
+LinearAttention::LinearAttention(const LinearAttentionWeights& w, const ModelConfig& config, bool pack,
+                                 ThreadPool& pool)
+    : in_proj_qkv(w.in_proj_qkv, pack, pool),
+      in_proj_z(w.in_proj_z, pack, pool),
+      in_proj_b(w.in_proj_b, pack, pool),
+      in_proj_a(w.in_proj_a, pack, pool),
+      out_proj(w.out_proj, pack, pool),
+      conv(w.conv.size()),
+      decay(w.a_log.size()),
+      weights(&w) {
+  const std::size_t channels = config.conv_channels();
+  for (std::size_t tap = 0; tap < config.conv_kernel; ++tap) {
+    for (std::size_t c = 0; c < channels; ++c) conv[tap * channels + c] = w.conv[c * config.conv_kernel + tap];
+  }
+  for (std::size_t head = 0; head < decay.size(); ++head) decay[head] = std::exp(w.a_log[head]);
+}
+
+std::size_t LinearAttention::memory_bytes() const {
+  return in_proj_qkv.memory_bytes() + in_proj_z.memory_bytes() + in_proj_b.memory_bytes() + in_proj_a.memory_bytes() +
+         out_proj.memory_bytes() + (conv.size() + decay.size()) * sizeof(float);
+}
+
+void LinearAttention::forward(Context& context, const float* x, std::size_t tokens, LinearState& state,
+                              float* out) const {
+  const ModelConfig& config = context.config;
+  const Kernels& kernels = context.kernels;
+  const std::size_t dk = config.linear_key_dim;
+  const std::size_t dv = config.linear_value_dim;
+  const std::size_t key_heads = config.linear_key_heads;
+  const std::size_t value_heads = config.linear_value_heads;
+  const std::size_t shared = value_heads / key_heads;  // value heads that one key head serves
+  const std::size_t channels = config.conv_channels();
+  const std::size_t values = value_heads * dv;
+
+  float* qkv = context.wide.data();
+  float* z = qkv + tokens * channels;
+  float* y = z + tokens * values;
+  float* b = y + tokens * values;
+  float* a = b + tokens * value_heads;
+
+  const PackedMatrix* inputs[] = {&in_proj_qkv, &in_proj_z, &in_proj_b, &in_proj_a};
+  context.activations.assign(x, tokens, config.hidden_size, inputs, kernels, context.pool);
+  const Product products[] = {{&in_proj_qkv, qkv, channels},
+                              {&in_proj_z, z, values},
+                              {&in_proj_b, b, value_heads},
+                              {&in_proj_a, a, value_heads}};
+  multiply(products, context.activations, kernels, context.pool);
+
+  const ConvolutionInput input{qkv, state.conv.data(), channels, config.conv_kernel};
+  const float query_scale = 1.0F / std::sqrt(static_cast<float>(dk));
+  context.pool.run(key_heads, 1, [&](std::size_t head, std::size_t, std::size_t thread) {
+    Context::Thread& own = context.threads[thread];
+    float* q = own.floats.data();
+    float* k = q + kChunk * dk;
+    float* v = k + kChunk * dk;
+    float beta[kChunk];
+    float log_decay[kChunk];
+    thread_local std::vector<const float*> rows;
+    const std::size_t first_q = head * dk;
+    const std::size_t first_k = key_heads * dk + first_q;
+    const std::size_t first_v = 2 * key_heads * dk + head * shared * dv;
+    for (std::size_t begin = 0; begin < tokens; begin += kChunk) {
+      const std::size_t count = std::min(kChunk, tokens - begin);
+      convolve(context, input, conv.data(), first_q, dk, begin, count, q, rows);
+      convolve(context, input, conv.data(), first_k, dk, begin, count, k, rows);
+      for (std::size_t t = 0; t < count; ++t) {
+        kernels.l2_norm(q + t * dk, dk, query_scale);
+        kernels.l2_norm(k + t * dk, dk, 1.0F);
+      }
+      for (std::size_t value_head = head * shared; value_head < (head + 1) * shared; ++value_head) {
+        convolve(context, input, conv.data(), first_v + (value_head - head * shared) * dv, dv, begin, count, v, rows);
+        for (std::size_t t = 0; t < count; ++t) {
+          const std::size_t at = (begin + t) * value_heads + value_head;
+          beta[t] = sigmoid(b[at]);
+          log_decay[t] = -decay[value_head] * softplus(a[at] + weights->dt_bias[value_head]);
+        }
+        float* y_head = y + begin * values + value_head * dv;
+        const float* z_head = z + begin * values + value_head * dv;
+        own.delta.run(kernels, state.s.data() + value_head * dk * dv, count, q, k, v, log_decay, beta, y_head, values);
+        for (std::size_t t = 0; t < count; ++t) {
+          kernels.rms_norm(y_head + t * values, weights->norm.data(), dv, config.rms_norm_eps, y_head + t * values);
+          kernels.mul_silu(y_head + t * values, z_head + t * values, dv);
+        }
+      }
+    }
+    remember(input, tokens, first_q, dk);
+    remember(input, tokens, first_k, dk);
+    remember(input, tokens, first_v, shared * dv);
+  });
+
+  const PackedMatrix* output[] = {&out_proj};
+  context.activations.assign(y, tokens, values, output, kernels, context.pool);
+  const Product product[] = {{&out_proj, out, config.hidden_size}};
+  multiply(product, context.activations, kernels, context.pool);
+}
+
+}  // namespace qwen35::cpu

@@ -1,0 +1,241 @@
+#include "backend/cpu/packed_matrix.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/half.h"
+
+namespace qwen35::cpu {
+namespace {
+
+constexpr std::size_t kVector = 64;                  // bytes of one vector of 16 rows × 4 columns
+constexpr std::size_t kScaleBytes = kBlockRows * 2;  // the scales of a group; the biases take as much
+constexpr std::size_t kGroupHeader = 2 * kScaleBytes;
+
+/// Bits of the nibble or byte part, and high planes above it.
+int high_planes(int bits) { return bits == 8 ? 0 : bits - 4; }
+
+std::size_t quant_bytes(int bits, std::size_t group_size) { return bits == 8 ? group_size * 16 : group_size * 8; }
+
+const std::uint8_t* group_at(const PackedAffine& w, std::size_t row, std::size_t group) {
+  const std::size_t bytes = packed_group_bytes(w.bits, w.group_size);
+  return w.data + (row / kBlockRows * (w.cols / w.group_size) + group) * bytes;
+}
+
+/// Four nibbles of the low 16 bits spread to the low halves of four bytes.
+std::uint32_t spread_nibbles(std::uint32_t x) {
+  x = (x | (x << 8)) & 0x00FF00FFU;
+  return (x | (x << 4)) & 0x0F0F0F0FU;
+}
+
+/// Reads `bits`-wide values from a row's little-endian bit stream. Reads only the words that the value touches.
+std::uint32_t stream_value(const std::uint32_t* words, std::size_t index, int bits) {
+  const std::size_t bit = index * static_cast<std::size_t>(bits);
+  const std::size_t word = bit / 32;
+  const std::size_t shift = bit % 32;
+  std::uint64_t value = words[word] >> shift;
+  if (shift + static_cast<std::size_t>(bits) > 32) value |= static_cast<std::uint64_t>(words[word + 1]) << (32 - shift);
+  return static_cast<std::uint32_t>(value) & ((1U << bits) - 1);
+}
+
+}  // namespace
+
+std::size_t packed_group_bytes(int bits, std::size_t group_size) {
+  return kGroupHeader + quant_bytes(bits, group_size) + static_cast<std::size_t>(high_planes(bits)) * group_size * 2;
+}
+
+int packed_quant(const PackedAffine& w, std::size_t row, std::size_t col) {
+  const std::uint8_t* quants = group_at(w, row, col / w.group_size) + kGroupHeader;
+  const std::size_t i = col % w.group_size;
+  const std::size_t byte = row % kBlockRows * 4 + i % 4;  // place in the unpacked vector of four columns
+  if (w.bits == 8) return quants[i / 4 * kVector + byte];
+  int value = quants[i / 8 * kVector + byte] >> (i / 4 % 2 * 4) & 0xF;
+  const std::uint8_t* plane = quants + quant_bytes(w.bits, w.group_size);
+  for (int p = 0; p < high_planes(w.bits); ++p, plane += w.group_size * 2) {
+    value |= (plane[i / 4 * 8 + byte / 8] >> (byte % 8) & 1) << (4 + p);
+  }
+  return value;
+}
+
+AffineGroup packed_group(const PackedAffine& w, std::size_t row, std::size_t group) {
+  const std::uint8_t* at = group_at(w, row, group) + row % kBlockRows * 2;
+  std::uint16_t scale = 0;
+  std::uint16_t bias = 0;
+  std::memcpy(&scale, at, 2);
+  std::memcpy(&bias, at + kScaleBytes, 2);
+  if (w.f16_scales) return {f16_to_float(scale), f16_to_float(bias)};
+  return {bf16_to_float(scale), bf16_to_float(bias)};
+}
+
+PackedMatrix::PackedMatrix(const WeightMatrix& weights, bool pack, ThreadPool& pool)
+    : weights_(&weights), rows_(weights.rows), cols_(weights.cols) {
+  if (!pack || !weights.quantized()) return;
+  const auto& from = std::get<AffineMatrix>(weights.storage);
+  packed_.rows = rows_;
+  packed_.cols = cols_;
+  packed_.group_size = static_cast<std::size_t>(from.group_size);
+  packed_.bits = std::max(from.bits, 4);
+  packed_.f16_scales = from.scale_type == FloatType::f16;
+  const std::size_t blocks = (rows_ + kBlockRows - 1) / kBlockRows;
+  const std::size_t bytes =
+      blocks * (cols_ / packed_.group_size) * packed_group_bytes(packed_.bits, packed_.group_size);
+  storage_ = AlignedArray<std::uint8_t>(bytes);
+  packed_.data = storage_.data();
+  pool.run(blocks, std::max<std::size_t>(1, 4096 / cols_ + 1), [&](std::size_t begin, std::size_t end, std::size_t) {
+    for (std::size_t block = begin; block < end; ++block) pack_block(from, block);
+  });
+}
+
+void PackedMatrix::pack_block(const AffineMatrix& from, std::size_t block) {
+  const std::size_t group_size = packed_.group_size;
+  const std::size_t groups = cols_ / group_size;
+  const std::size_t bytes = packed_group_bytes(packed_.bits, group_size);
+  const std::size_t words_per_row = cols_ * static_cast<std::size_t>(from.bits) / 32;
+  const auto* scales = static_cast<const std::uint16_t*>(from.scales);
+  const auto* biases = static_cast<const std::uint16_t*>(from.biases);
+  std::uint8_t* out = storage_.data() + block * groups * bytes;
+  const std::size_t rows = std::min(kBlockRows, rows_ - block * kBlockRows);
+  // Rows past the end are zero quants with zero scales: they cost arithmetic, never a branch.
+  if (rows < kBlockRows || high_planes(packed_.bits) > 0) std::memset(out, 0, groups * bytes);
+
+  for (std::size_t group = 0; group < groups; ++group, out += bytes) {
+    std::uint8_t* quants = out + kGroupHeader;
+    std::uint8_t* planes = quants + quant_bytes(packed_.bits, group_size);
+    for (std::size_t lane = 0; lane < rows; ++lane) {
+      const std::size_t row = block * kBlockRows + lane;
+      std::memcpy(out + lane * 2, scales + row * groups + group, 2);
+      std::memcpy(out + kScaleBytes + lane * 2, biases + row * groups + group, 2);
+      const std::uint32_t* words = from.packed + row * words_per_row;
+      const std::size_t first = group * group_size;
+      if (from.bits == 4) {
+        for (std::size_t j = 0; j < group_size / 8; ++j) {
+          const std::uint32_t word = words[first / 8 + j];
+          const std::uint32_t mixed = spread_nibbles(word & 0xFFFFU) | spread_nibbles(word >> 16) << 4;
+          std::memcpy(quants + j * kVector + lane * 4, &mixed, 4);
+        }
+      } else if (from.bits == 8) {
+        for (std::size_t j = 0; j < group_size / 4; ++j) {
+          std::memcpy(quants + j * kVector + lane * 4, words + first / 4 + j, 4);
+        }
+      } else {
+        for (std::size_t j = 0; j < group_size / 8; ++j) {
+          std::uint32_t mixed = 0;
+          for (std::size_t i = 0; i < 8; ++i) {
+            const std::uint32_t q = stream_value(words, first + 8 * j + i, from.bits);
+            mixed |= (q & 0xFU) << (i % 4 * 8 + i / 4 * 4);
+            const std::size_t byte = lane * 4 + i % 4;
+            for (int p = 0; p < high_planes(packed_.bits); ++p) {
+              const std::uint32_t bit = q >> (4 + p) & 1U;
+              std::uint8_t* plane = planes + static_cast<std::size_t>(p) * group_size * 2 + (2 * j + i / 4) * 8;
+              plane[byte / 8] = static_cast<std::uint8_t>(plane[byte / 8] | bit << (byte % 8));
+            }
+          }
+          std::memcpy(quants + j * kVector + lane * 4, &mixed, 4);
+        }
+      }
+    }
+  }
+}
+
+std::size_t PackedMatrix::memory_bytes() const {
+  return packed_.data != nullptr ? storage_.size() : weights_ != nullptr ? weights_->bytes() : 0;
+}
+
+void PackedMatrix::row(std::size_t row, float* out) const {
+  if (packed_.data == nullptr) {
+    weights_->row(row, out);
+    return;
+  }
+  for (std::size_t col = 0; col < cols_; ++col) {
+    const AffineGroup group = packed_group(packed_, row, col / packed_.group_size);
+    out[col] = group.scale * static_cast<float>(packed_quant(packed_, row, col)) + group.bias;
+  }
+}
+
+void Activations::assign(const float* x, std::size_t tokens, std::size_t cols,
+                         std::span<const PackedMatrix* const> matrices, const Kernels& kernels, ThreadPool& pool) {
+  x_ = x;
+  tokens_ = tokens;
+  for (Form& form : forms_) form.group_size = 0;
+  for (const PackedMatrix* matrix : matrices) {
+    const std::size_t group_size = matrix->group_size();
+    if (group_size == 0 || quantized(group_size).values != nullptr) continue;
+    Form& form = *std::find_if(std::begin(forms_), std::end(forms_), [](const Form& f) { return f.group_size == 0; });
+    const std::size_t groups = cols / group_size;
+    form.group_size = group_size;
+    form.values.reserve(tokens * cols);
+    form.scales.reserve(tokens * groups);
+    form.sums.reserve(tokens * groups);
+    pool.run(tokens, 8, [&](std::size_t begin, std::size_t end, std::size_t) {
+      for (std::size_t t = begin; t < end; ++t) {
+        kernels.quantize_row(x + t * cols, cols, group_size, form.values.data() + t * cols,
+                             form.scales.data() + t * groups, form.sums.data() + t * groups);
+      }
+    });
+  }
+}
+
+QuantizedRows Activations::quantized(std::size_t group_size) const {
+  for (const Form& form : forms_) {
+    if (form.group_size == group_size) return {form.values.data(), form.scales.data(), form.sums.data(), tokens_};
+  }
+  return {};
+}
+
+namespace {
+
+/// Blocks [begin, end) of one product with float activations: the matrix in place, or dequantised row by row.
+void multiply_floats(const Product& product, const Activations& x, std::size_t begin, std::size_t end,
+                     const Kernels& kernels) {
+  const PackedMatrix& matrix = *product.matrix;
+  const std::size_t cols = matrix.cols();
+  const std::size_t first = begin * kBlockRows;
+  const std::size_t last = std::min(end * kBlockRows, matrix.rows());
+  if (const auto* dense = std::get_if<DenseMatrix>(&matrix.stored().storage)) {
+    const Element element = dense->type == FloatType::f32    ? Element::f32
+                            : dense->type == FloatType::bf16 ? Element::bf16
+                                                             : Element::f16;
+    const std::size_t width = element == Element::f32 ? 4 : 2;
+    const auto* data = static_cast<const std::byte*>(dense->data) + first * cols * width;
+    kernels.gemm_nt(x.tokens(), last - first, cols, x.floats(), cols, element, data, cols, product.y + first,
+                    product.y_stride);
+    return;
+  }
+  thread_local std::vector<float> rows;
+  rows.resize(kBlockRows * cols);
+  for (std::size_t row = first; row < last; row += kBlockRows) {
+    const std::size_t count = std::min(kBlockRows, last - row);
+    for (std::size_t i = 0; i < count; ++i) matrix.stored().row(row + i, rows.data() + i * cols);
+    kernels.gemm_nt(x.tokens(), count, cols, x.floats(), cols, Element::f32, rows.data(), cols, product.y + row,
+                    product.y_stride);
+  }
+}
+
+}  // namespace
+
+void multiply(std::span<const Product> products, const Activations& x, const Kernels& kernels, ThreadPool& pool) {
+  const auto blocks_of = [](const Product& p) { return (p.matrix->rows() + kBlockRows - 1) / kBlockRows; };
+  std::size_t total = 0;
+  for (const Product& product : products) total += blocks_of(product);
+  // Small enough chunks that threads of unequal speed finish together, large enough to stream through memory.
+  const std::size_t grain = std::clamp<std::size_t>(total / (pool.threads() * 8), 1, 64);
+  pool.run(total, grain, [&](std::size_t begin, std::size_t end, std::size_t) {
+    std::size_t offset = 0;
+    for (const Product& product : products) {
+      const std::size_t blocks = blocks_of(product);
+      const std::size_t first = std::max(begin, offset);
+      const std::size_t last = std::min(end, offset + blocks);
+      if (first < last) {
+        if (product.matrix->group_size() == 0) {
+          multiply_floats(product, x, first - offset, last - offset, kernels);
+        } else {
+          kernels.affine_matmul(product.matrix->packed(), first - offset, last - offset,
+                                x.quantized(product.matrix->group_size()), product.y, product.y_stride);
+        }
+      }
+      offset += blocks;
+    }
+  });
+}
+
+}  // namespace qwen35::cpu

@@ -1,0 +1,70 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "backend/backend.h"
+#include "backend/cpu/packed_matrix.h"
+
+namespace qwen35::cpu {
+
+/// Keys and values of one full-attention layer, in pages so that growth copies nothing. Within a page a KV head's rows
+/// are contiguous: head × kPageTokens × head_dim. Stored as binary16, or float32 when the backend computes in float32.
+class KvCache {
+ public:
+  static constexpr std::size_t kPageTokens = 256;
+
+  KvCache(std::size_t kv_heads, std::size_t head_dim, bool f16) : heads_(kv_heads), dim_(head_dim), f16_(f16) {}
+
+  /// Makes room for positions [0, tokens).
+  void reserve(std::size_t tokens);
+  /// Writes the head_dim values of one head at one position.
+  void write_key(std::size_t head, std::size_t position, const float* row, const Kernels& kernels);
+  void write_value(std::size_t head, std::size_t position, const float* row, const Kernels& kernels);
+
+  /// `count` neighbouring rows of one head from `position`, inside one page, as floats: the stored rows themselves or,
+  /// for binary16, a copy in `scratch` (count × head_dim).
+  const float* keys(std::size_t head, std::size_t position, std::size_t count, float* scratch,
+                    const Kernels& kernels) const;
+  const float* values(std::size_t head, std::size_t position, std::size_t count, float* scratch,
+                      const Kernels& kernels) const;
+
+  [[nodiscard]] std::size_t memory_bytes() const;
+
+ private:
+  [[nodiscard]] std::byte* at(bool value, std::size_t head, std::size_t position) const;
+  void write(std::byte* to, const float* row, const Kernels& kernels) const;
+  const float* read(const std::byte* from, std::size_t count, float* scratch, const Kernels& kernels) const;
+  [[nodiscard]] std::size_t element_bytes() const { return f16_ ? 2 : 4; }
+
+  std::size_t heads_;
+  std::size_t dim_;
+  bool f16_;
+  std::vector<AlignedArray<std::byte>> pages_;  ///< keys, then values, of kPageTokens positions
+};
+
+/// What one linear-attention layer remembers.
+struct LinearState {
+  std::vector<float> conv;  ///< conv_kernel - 1 rows of conv_channels inputs, oldest first
+  std::vector<float> s;     ///< value_heads × key_dim × value_dim
+};
+
+struct CpuState final : State {
+  std::size_t tokens = 0;
+  std::vector<LinearState> linear;  ///< one a linear layer, in layer order
+  std::vector<KvCache> full;        ///< one a full layer, in layer order
+
+  [[nodiscard]] std::size_t position() const override { return tokens; }
+  [[nodiscard]] std::size_t memory_bytes() const override;
+};
+
+struct CpuSnapshot final : Snapshot {
+  std::size_t tokens = 0;
+  std::vector<LinearState> linear;
+
+  [[nodiscard]] std::size_t position() const override { return tokens; }
+  [[nodiscard]] std::size_t memory_bytes() const override;
+};
+
+}  // namespace qwen35::cpu

@@ -1,0 +1,113 @@
+#include "backend/cpu/thread_pool.h"
+
+#include <algorithm>
+#include <limits>
+
+#if defined(__linux__)
+#include <sched.h>
+#endif
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace qwen35::cpu {
+namespace {
+
+// How long a worker looks for the next loop before it yields, and before it sleeps. A spin is about 20 ns: the first
+// covers the gaps between the loops of one token, the second the sampling between tokens.
+constexpr int kSpins = 2000;
+constexpr int kYields = 2000;
+
+void pause() {
+#if defined(__x86_64__)
+  _mm_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+std::size_t usable_cores() {
+#if defined(__linux__)
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof(set), &set) == 0) return static_cast<std::size_t>(std::max(1, CPU_COUNT(&set)));
+#endif
+  return std::max(1U, std::thread::hardware_concurrency());
+}
+
+}  // namespace
+
+ThreadPool::ThreadPool(int threads) {
+  const std::size_t count = threads > 0 ? static_cast<std::size_t>(threads) : usable_cores();
+  for (std::size_t i = 1; i < count; ++i) workers_.emplace_back([this, i] { work(i); });
+}
+
+ThreadPool::~ThreadPool() {
+  stop_.store(true);
+  wake_.fetch_add(1);
+  wake_.notify_all();
+  for (auto& worker : workers_) worker.join();
+}
+
+void ThreadPool::run_erased(std::size_t n, std::size_t grain, Function function, void* context) {
+  if (n == 0) return;
+  // Chunks are counted in 31 bits, so that failed claims cannot carry into the count.
+  grain = std::max({grain, std::size_t{1}, n / std::size_t{std::numeric_limits<std::int32_t>::max()} + 1});
+  const std::size_t chunks = (n + grain - 1) / grain;
+  if (chunks == 1 || workers_.empty()) {
+    for (std::size_t begin = 0; begin < n; begin += grain) function(context, begin, std::min(begin + grain, n), 0);
+    return;
+  }
+  function_ = function;
+  context_ = context;
+  n_ = n;
+  grain_ = grain;
+  done_.store(0, std::memory_order_relaxed);
+  ticket_.store(static_cast<std::uint64_t>(chunks) << 32, std::memory_order_seq_cst);
+  // Sequential consistency between this pair and the one in work(): either we see the sleeper or it sees the ticket.
+  if (sleepers_.load(std::memory_order_seq_cst) != 0) {
+    wake_.fetch_add(1, std::memory_order_seq_cst);
+    wake_.notify_all();
+  }
+  while (claim_and_run(0)) {
+  }
+  for (int spins = 0; done_.load(std::memory_order_acquire) != chunks; ++spins) {
+    if (spins < kSpins)
+      pause();
+    else
+      std::this_thread::yield();
+  }
+}
+
+bool ThreadPool::claim_and_run(std::size_t thread) {
+  const std::uint64_t seen = ticket_.load(std::memory_order_relaxed);
+  if ((seen & 0xFFFFFFFFU) >= (seen >> 32)) return false;
+  const std::uint64_t claim = ticket_.fetch_add(1, std::memory_order_acquire);
+  const std::uint64_t chunk = claim & 0xFFFFFFFFU;
+  if (chunk >= (claim >> 32)) return false;
+  const std::size_t begin = static_cast<std::size_t>(chunk) * grain_;
+  function_(context_, begin, std::min(begin + grain_, n_), thread);
+  done_.fetch_add(1, std::memory_order_release);
+  return true;
+}
+
+void ThreadPool::work(std::size_t thread) {
+  int idle = 0;
+  while (!stop_.load(std::memory_order_relaxed)) {
+    if (claim_and_run(thread)) {
+      idle = 0;
+    } else if (++idle < kSpins) {
+      pause();
+    } else if (idle < kSpins + kYields) {
+      std::this_thread::yield();
+    } else {
+      const std::uint32_t ticket_count = wake_.load(std::memory_order_seq_cst);
+      sleepers_.fetch_add(1, std::memory_order_seq_cst);
+      const std::uint64_t seen = ticket_.load(std::memory_order_seq_cst);
+      if ((seen & 0xFFFFFFFFU) >= (seen >> 32) && !stop_.load()) wake_.wait(ticket_count);
+      sleepers_.fetch_sub(1, std::memory_order_seq_cst);
+      idle = 0;
+    }
+  }
+}
+
+}  // namespace qwen35::cpu

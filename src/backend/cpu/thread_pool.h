@@ -1,0 +1,61 @@
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <thread>
+#include <type_traits>
+#include <vector>
+
+namespace qwen35::cpu {
+
+/// Worker threads for short parallel loops, hundreds a token. The calling thread does a share of the work. Between
+/// loops workers spin briefly, then yield, then sleep, so a crowded machine slows us in proportion and an idle one
+/// costs nothing. One thread at a time may call run(); loops do not nest.
+class ThreadPool {
+ public:
+  /// `threads` counts the caller; 0: one for each core this process may use (its affinity mask).
+  explicit ThreadPool(int threads);
+  ~ThreadPool();
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+
+  [[nodiscard]] std::size_t threads() const { return workers_.size() + 1; }
+
+  /// Calls body(begin, end, thread) for disjoint ranges that cover [0, n), each at most `grain` long; thread is in
+  /// [0, threads()). Which thread gets which range varies; a body must not throw.
+  template <typename Body>
+  void run(std::size_t n, std::size_t grain, Body&& body) {
+    using Plain = std::remove_reference_t<Body>;
+    run_erased(
+        n, grain,
+        [](void* context, std::size_t begin, std::size_t end, std::size_t thread) {
+          (*static_cast<Plain*>(context))(begin, end, thread);
+        },
+        const_cast<std::remove_const_t<Plain>*>(&body));
+  }
+
+ private:
+  using Function = void (*)(void* context, std::size_t begin, std::size_t end, std::size_t thread);
+
+  void run_erased(std::size_t n, std::size_t grain, Function function, void* context);
+  void work(std::size_t thread);
+  bool claim_and_run(std::size_t thread);
+
+  // The ticket holds [number of chunks : 32][next chunk : 32] of the loop under way. A chunk is claimed by adding one;
+  // the value the addition returns says at once whether there was one left, so a late worker can never touch a finished
+  // loop.
+  alignas(64) std::atomic<std::uint64_t> ticket_{0};
+  alignas(64) std::atomic<std::uint32_t> done_{0};
+  alignas(64) std::atomic<std::uint32_t> wake_{0};  ///< counts loops and the stop; what sleepers wait on
+  std::atomic<std::uint32_t> sleepers_{0};
+  std::atomic<bool> stop_{false};
+
+  Function function_ = nullptr;
+  void* context_ = nullptr;
+  std::size_t n_ = 0;
+  std::size_t grain_ = 1;
+  std::vector<std::thread> workers_;
+};
+
+}  // namespace qwen35::cpu
