@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <cstdio>
 #include <cstdlib>
 #include <limits>
 
@@ -17,20 +18,26 @@ std::string number(double value) {
 }
 
 constexpr double kMaxCount = std::numeric_limits<int>::max();
+/// From here on an upper end is there to keep numbers sane and would only clutter the help text.
+constexpr double kUnlimited = 1e9;
 
-}  // namespace
-
-CLI::Validator in_range(double low, double high) {
-  const std::string range = "in [" + number(low) + ", " + number(high) + "]";
-  const auto check = [low, high, range](const std::string& text) -> std::string {
+CLI::Validator range_check(double low, double high, bool low_included) {
+  const std::string range = (low_included ? "in [" : "in (") + number(low) + ", " + number(high) + "]";
+  const auto check = [=](const std::string& text) -> std::string {
     char* end = nullptr;
     const double value = std::strtod(text.c_str(), &end);
     const bool parsed = !text.empty() && end == text.c_str() + text.size();
-    if (parsed && value >= low && value <= high) return {};  // false for NaN
+    const bool above = low_included ? value >= low : value > low;  // false for NaN
+    if (parsed && above && value <= high) return {};
     return "'" + text + "' is not a number " + range;
   };
-  return CLI::Validator(check, range);
+  return CLI::Validator(check, high >= kUnlimited ? "at least " + number(low) : range);
 }
+
+}  // namespace
+
+CLI::Validator in_range(double low, double high) { return range_check(low, high, true); }
+CLI::Validator above(double low, double high) { return range_check(low, high, false); }
 
 void add_model_option(CLI::App& command, std::string& model, const std::string& standard) {
   CLI::Option* option =
@@ -74,26 +81,23 @@ void add_chat_options(CLI::App& command, ChatOptions& options) {
       ->group("Compute");
   add_compute_options(command, options.load);
 
-  const auto add = [&command](const char* name, auto& value, const char* help, double low, double high) {
-    return command.add_option(name, value, help)
-        ->check(in_range(low, high))
-        ->type_name("N")
-        ->capture_default_str()
-        ->group("Sampling");
+  const auto add = [&command](const char* name, auto& value, const char* help, const CLI::Validator& check) {
+    command.add_option(name, value, help)->check(check)->type_name("N")->capture_default_str()->group("Sampling");
   };
-  add("--temp", generate.temperature, "temperature; 0: always the likeliest token", 0, 100);
-  add("--top-k", generate.top_k, "sample among the K likeliest tokens; 0: off", 0, kMaxCount);
-  add("--top-p", generate.top_p, "sample among the likeliest tokens of this joint probability; 1: off", 0, 1);
-  add("--max-tokens", generate.max_tokens, "most tokens of one answer, thinking apart", 1, kMaxCount);
-  add("--repetition-penalty", generate.repetition_penalty, "above 1: recent tokens become less likely; 1: off", 0.01,
-      100);
-  add("--repetition-window", generate.repetition_window, "how many tokens the penalty looks back", 0, kMaxCount);
+  add("--temp", generate.temperature, "temperature; 0: always the likeliest token", in_range(0, 100));
+  add("--top-k", generate.top_k, "sample among the K likeliest tokens; 0: off", in_range(0, kMaxCount));
+  add("--top-p", generate.top_p, "sample among the likeliest tokens of this joint probability; 1: off", above(0, 1));
+  add("--max-tokens", generate.max_tokens, "most tokens of one answer, thinking apart", in_range(1, kMaxCount));
+  add("--repetition-penalty", generate.repetition_penalty, "above 1: recent tokens become less likely; 1: off",
+      above(0, 100));
+  add("--repetition-window", generate.repetition_window, "how many tokens the penalty looks back",
+      in_range(0, 1 << 20));
   command
       .add_flag_callback(
           "--no-thinking", [&generate] { generate.enable_thinking = false; }, "answer without thinking first")
       ->group("Sampling");
-  add("--max-thinking-tokens", generate.max_thinking_tokens, "thinking is cut there and the answer begins", 0,
-      kMaxCount);
+  add("--max-thinking-tokens", generate.max_thinking_tokens, "thinking is cut there and the answer begins",
+      in_range(0, kMaxCount));
   command
       .add_option_function<std::uint64_t>(
           "--seed", [&generate](const std::uint64_t& seed) { generate.seed = seed; },

@@ -9,6 +9,8 @@ namespace qwen35::cli {
 
 /// A number in [low, high], NaN refused; the help text shows the range.
 CLI::Validator in_range(double low, double high);
+/// A number in (low, high].
+CLI::Validator above(double low, double high);
 
 /// Adds `--model`: a folder or a bundled name. Without a `standard` the option must be given.
 void add_model_option(CLI::App& command, std::string& model, const std::string& standard = {});
