@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <set>
 #include <utility>
 
@@ -68,6 +69,28 @@ std::filesystem::path only_safetensors(const std::filesystem::path& folder) {
 
 std::string StoredTensor::label() const { return file->path().string() + ": tensor " + quote(name); }
 
+FloatType StoredTensor::float_type() const {
+  switch (dtype) {
+    case DType::bf16:
+      return FloatType::bf16;
+    case DType::f16:
+      return FloatType::f16;
+    case DType::f32:
+      return FloatType::f32;
+    default:
+      throw Error(ErrorCode::bad_file,
+                  label() + " has dtype " + std::string(dtype_name(dtype)) + ", expected BF16, F16 or F32");
+  }
+}
+
+void StoredTensor::release(std::size_t first, std::size_t count) const noexcept {
+  const auto whole = file->bytes();
+  // An aligned copy is not the file's: madvise would wipe it.
+  const std::less<> before;
+  if (before(bytes.data(), whole.data()) || !before(bytes.data(), whole.data() + whole.size())) return;
+  file->release(bytes.subspan(first, count));
+}
+
 TensorFiles::TensorFiles(const std::filesystem::path& folder) : folder_(folder) {
   std::error_code ignored;
   if (!std::filesystem::is_directory(folder, ignored)) {
@@ -128,6 +151,15 @@ void TensorFiles::open(const std::filesystem::path& path, const WeightMap* weigh
 const StoredTensor* TensorFiles::find(std::string_view plain) const {
   const auto found = tensors_.find(plain);
   return found == tensors_.end() ? nullptr : &found->second;
+}
+
+bool stores_norms_as_applied(const TensorFiles& files, const ModelConfig& config) {
+  for (const auto& [plain, tensor] : files.tensors()) {
+    if (plain.ends_with(".scales")) return true;
+    if (!plain.ends_with(".conv1d.weight") || config.conv_kernel == 1) continue;
+    if (tensor.shape == std::vector<std::size_t>{config.conv_channels(), config.conv_kernel, 1}) return true;
+  }
+  return files.written_by_mlx();
 }
 
 void TensorFiles::release_pages() const noexcept {

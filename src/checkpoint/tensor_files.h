@@ -10,6 +10,7 @@
 
 #include "base/mapped_file.h"
 #include "checkpoint/safetensors.h"
+#include "checkpoint/weights.h"
 
 namespace qwen35 {
 
@@ -23,6 +24,10 @@ struct StoredTensor {
 
   /// "FILE: tensor NAME", the start of an error about it.
   [[nodiscard]] std::string label() const;
+  /// Throws bad_file unless the values are bf16, f16 or f32.
+  [[nodiscard]] FloatType float_type() const;
+  /// Lets the pages of bytes [first, first + count) leave memory, if they are the file's.
+  void release(std::size_t first, std::size_t count) const noexcept;
 };
 
 /// The safetensors files of a checkpoint folder, mapped, with their text tensors by plain name (layout.h). Tensors of
@@ -50,5 +55,9 @@ class TensorFiles {
   std::vector<std::unique_ptr<std::byte[]>> aligned_copies_;
   bool written_by_mlx_ = false;
 };
+
+/// MLX files store every norm as it is applied, Hugging Face ones most of them as w of 1 + w. An MLX file is known by
+/// quantised matrices, by conv weights of [channels, taps, 1], or else by its metadata.
+bool stores_norms_as_applied(const TensorFiles& files, const ModelConfig& config);
 
 }  // namespace qwen35

@@ -2,15 +2,12 @@
 
 #include <qwen35/error.h>
 
-#include <array>
-#include <cmath>
-#include <cstring>
 #include <unordered_map>
 #include <unordered_set>
 #include <utility>
 
-#include "base/half.h"
 #include "checkpoint/checkpoint_config.h"
+#include "checkpoint/float_values.h"
 #include "checkpoint/layout.h"
 #include "checkpoint/tensor_files.h"
 
@@ -19,19 +16,6 @@ namespace {
 
 [[noreturn]] void refuse(const StoredTensor& tensor, const std::string& what) {
   throw Error(ErrorCode::bad_file, tensor.label() + " " + what);
-}
-
-FloatType float_type(const StoredTensor& tensor) {
-  switch (tensor.dtype) {
-    case DType::bf16:
-      return FloatType::bf16;
-    case DType::f16:
-      return FloatType::f16;
-    case DType::f32:
-      return FloatType::f32;
-    default:
-      refuse(tensor, "has dtype " + std::string(dtype_name(tensor.dtype)) + ", expected BF16, F16 or F32");
-  }
 }
 
 void expect_shape(const StoredTensor& tensor, const std::vector<std::size_t>& shape) {
@@ -58,18 +42,11 @@ void expect_finite(const StoredTensor& tensor, FloatType type) {
   if (bad) refuse(tensor, "holds an infinite value or a NaN; the checkpoint is damaged");
 }
 
-std::vector<float> to_floats(const StoredTensor& tensor) {
-  const FloatType type = float_type(tensor);
+std::vector<float> read_vector(const StoredTensor& tensor) {
+  const FloatType type = tensor.float_type();
   expect_finite(tensor, type);
-  std::vector<float> values(tensor.bytes.size() / dtype_size(tensor.dtype));
-  if (type == FloatType::f32) {
-    std::memcpy(values.data(), tensor.bytes.data(), tensor.bytes.size());
-    return values;
-  }
-  const auto* halves = reinterpret_cast<const std::uint16_t*>(tensor.bytes.data());
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    values[i] = type == FloatType::bf16 ? bf16_to_float(halves[i]) : f16_to_float(halves[i]);
-  }
+  std::vector<float> values(tensor.bytes.size() / float_size(type));
+  to_floats(type, tensor.bytes.data(), 0, values.size(), values.data());
   return values;
 }
 
@@ -80,9 +57,9 @@ std::string quantization_text(Quantization q) {
 /// Takes the tensors the configuration asks for out of the files, one by one, and notes which were taken.
 class Loader {
  public:
-  Loader(const CheckpointConfig& config, const TensorFiles& files) : config_(config), files_(files) {
+  Loader(const CheckpointConfig& config, const TensorFiles& files)
+      : config_(config), files_(files), norms_as_applied_(stores_norms_as_applied(files, config.model)) {
     for (TensorSpec& spec : text_tensors(config.model)) specs_.emplace(spec.name, std::move(spec));
-    norms_as_applied_ = written_by_mlx();
   }
 
   /// `module` is a plain name without ".weight".
@@ -94,7 +71,7 @@ class Loader {
     if (files_.find(module + ".scales") != nullptr || files_.find(module + ".biases") != nullptr) {
       matrix.storage = affine(module, weight, matrix.rows, matrix.cols);
     } else {
-      matrix.storage = DenseMatrix{float_type(weight), weight.bytes.data()};
+      matrix.storage = DenseMatrix{weight.float_type(), weight.bytes.data()};
       expect_shape(weight, shape);
     }
     return matrix;
@@ -108,7 +85,7 @@ class Loader {
     } else if (tensor.shape != mlx_conv_shape(spec)) {  // both layouts are channels × taps in memory
       expect_shape(tensor, spec.shape);
     }
-    std::vector<float> values = to_floats(tensor);
+    std::vector<float> values = read_vector(tensor);
     parameters_ += values.size();
     if (spec.role == TensorRole::zero_centred_norm && !norms_as_applied_) {
       for (float& value : values) value += 1.0F;
@@ -130,20 +107,6 @@ class Loader {
  private:
   static std::vector<std::size_t> mlx_conv_shape(const TensorSpec& spec) {
     return {spec.shape[0], spec.shape[2], spec.shape[1]};
-  }
-
-  /// MLX files store every norm as it is applied; Hugging Face ones store w of 1 + w.
-  [[nodiscard]] bool written_by_mlx() const {
-    for (const auto& [plain, tensor] : files_.tensors()) {
-      if (plain.ends_with(".scales")) return true;
-      if (!plain.ends_with(".conv1d.weight")) continue;
-      const auto spec = specs_.find(plain);
-      if (spec != specs_.end() && tensor.shape != spec->second.shape && tensor.shape == mlx_conv_shape(spec->second)) {
-        return true;
-      }
-    }
-    // A kernel of one tap, or no linear layer at all, leaves only the writer's signature.
-    return files_.written_by_mlx();
   }
 
   const StoredTensor& take(const std::string& plain) {
@@ -177,7 +140,7 @@ class Loader {
     if (biases.shape != group_shape) {
       refuse(biases, "has shape " + shape_text(biases.shape) + ", but the scales have " + shape_text(group_shape));
     }
-    const FloatType type = float_type(scales);
+    const FloatType type = scales.float_type();
     if (biases.dtype != scales.dtype) refuse(biases, "has another dtype than the scales");
     expect_finite(scales, type);
     expect_finite(biases, type);
@@ -202,7 +165,7 @@ class Loader {
   const TensorFiles& files_;
   std::unordered_map<std::string, TensorSpec> specs_;
   std::unordered_set<const StoredTensor*> taken_;
-  bool norms_as_applied_ = false;
+  bool norms_as_applied_;
   std::size_t parameters_ = 0;
 };
 

@@ -6,12 +6,14 @@
 #include <filesystem>
 #include <vector>
 
+#include "checkpoint/temporary_folder.h"
+
 namespace qwen35 {
 namespace {
 
 using testing::ElementsAre;
 
-const std::filesystem::path tiny = std::filesystem::path(QWEN35_TEST_DATA) / "reference" / "tiny";
+const std::filesystem::path tiny = test_data() / "reference/tiny";
 
 TEST(Weights, LoadsHuggingFaceTiny) {
   const ModelWeights weights = load_weights(tiny);
