@@ -163,12 +163,12 @@ void Activations::assign(const float* x, std::size_t tokens, std::size_t cols,
     Form& form = *std::find_if(std::begin(forms_), std::end(forms_), [](const Form& f) { return f.group_size == 0; });
     const std::size_t groups = cols / group_size;
     form.group_size = group_size;
-    form.values.reserve(tokens * cols);
+    form.values.reserve(tokens * cols * 2);
     form.scales.reserve(tokens * groups);
     form.sums.reserve(tokens * groups);
     pool.run(tokens, 8, [&](std::size_t begin, std::size_t end, std::size_t) {
       for (std::size_t t = begin; t < end; ++t) {
-        kernels.quantize_row(x + t * cols, cols, group_size, form.values.data() + t * cols,
+        kernels.quantize_row(x + t * cols, cols, group_size, form.values.data() + t * cols * 2,
                              form.scales.data() + t * groups, form.sums.data() + t * groups);
       }
     });

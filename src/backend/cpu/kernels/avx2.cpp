@@ -28,19 +28,27 @@ void quantize_row(const float* x, std::size_t n, std::size_t group_size, std::in
     for (std::size_t i = 0; i < group_size / 8; ++i)
       highest = _mm256_max_ps(highest, _mm256_andnot_ps(sign, finite(i)));
     const float top = V{highest}.highest();
-    const float inverse = top > 0 ? 127.0F / top : 0.0F;
+    const float inverse = top > 0 ? static_cast<float>(kQuantLimit) / top : 0.0F;
     const __m256 factor = _mm256_set1_ps(inverse <= 3.4028235e38F ? inverse : 0.0F);
     __m256i sum = _mm256_setzero_si256();
     for (std::size_t i = 0; i < group_size / 8; ++i) {
       __m256i q = _mm256_cvtps_epi32(_mm256_mul_ps(finite(i), factor));
-      q = _mm256_max_epi32(_mm256_min_epi32(q, _mm256_set1_epi32(127)), _mm256_set1_epi32(-127));
+      q = _mm256_max_epi32(_mm256_min_epi32(q, _mm256_set1_epi32(kQuantLimit)), _mm256_set1_epi32(-kQuantLimit));
       sum = _mm256_add_epi32(sum, q);
-      const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(q), _mm256_extracti128_si256(q, 1));
-      _mm_storel_epi64(reinterpret_cast<__m128i*>(values + group * group_size + i * 8), _mm_packs_epi16(words, words));
+      const __m256i high = _mm256_srai_epi32(_mm256_add_epi32(q, _mm256_set1_epi32(128)), 8);
+      const __m256i low = _mm256_sub_epi32(q, _mm256_slli_epi32(high, 8));
+      // Packing works within 128-bit lanes, so each lane's four high and four low bytes come out side by side.
+      const __m256i words = _mm256_packs_epi32(high, low);
+      const __m256i bytes = _mm256_packs_epi16(words, words);
+      std::int8_t* out = values + (group * group_size + i * 8) * 2;
+      _mm_storel_epi64(reinterpret_cast<__m128i*>(out), _mm256_castsi256_si128(bytes));
+      _mm_storel_epi64(reinterpret_cast<__m128i*>(out + 8), _mm256_extracti128_si256(bytes, 1));
     }
-    // The lanes hold small integers: their sum as floats is exact.
-    scales[group] = top / 127.0F;
-    sums[group] = scales[group] * V{_mm256_cvtepi32_ps(sum)}.sum();
+    const __m128i half = _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256(sum, 1));
+    const __m128i quarter = _mm_add_epi32(half, _mm_shuffle_epi32(half, 0x4E));
+    const int whole = _mm_cvtsi128_si32(_mm_add_epi32(quarter, _mm_shuffle_epi32(quarter, 0xB1)));
+    scales[group] = top / static_cast<float>(kQuantLimit);
+    sums[group] = scales[group] * static_cast<float>(whole);
   }
 }
 
@@ -85,7 +93,7 @@ inline __m256i unpack(const std::uint8_t* quants, std::size_t group_size, std::s
 }
 
 /// dot += Σ of four neighbouring products, w unsigned and x signed bytes. A product pair of 8-bit w may exceed 16 bits,
-/// so those are split into nibbles: 2 · 15 · 127 fits.
+/// so those are split into nibbles: 2 · 15 · 128 fits.
 template <int Bits>
 inline __m256i dot4(__m256i dot, __m256i w, __m256i x) {
   const __m256i ones = _mm256_set1_epi16(1);
@@ -108,19 +116,24 @@ inline void half_block_tokens(const PackedAffine& m, const std::uint8_t* block, 
   __m256 total[N];
   for (std::size_t t = 0; t < N; ++t) total[t] = _mm256_setzero_ps();
   for (std::size_t group = 0; group < groups; ++group, block += group_bytes) {
-    __m256i dot[N];
-    for (std::size_t t = 0; t < N; ++t) dot[t] = _mm256_setzero_si256();
-    const std::int8_t* values = x.values + first * m.cols + group * m.group_size;
+    __m256i high[N];
+    __m256i low[N];
+    for (std::size_t t = 0; t < N; ++t) high[t] = low[t] = _mm256_setzero_si256();
+    const std::int8_t* values = x.values + (first * m.cols + group * m.group_size) * 2;
     for (std::size_t j = 0; j < m.group_size / 4; ++j) {
       const __m256i w = unpack<Bits>(block + 64, m.group_size, j, half);
-      for (std::size_t t = 0; t < N; ++t) dot[t] = dot4<Bits>(dot[t], w, broadcast4(values + t * m.cols + j * 4));
+      for (std::size_t t = 0; t < N; ++t) {
+        const std::int8_t* at = values + t * m.cols * 2 + j * 8;
+        high[t] = dot4<Bits>(high[t], w, broadcast4(at));
+        low[t] = dot4<Bits>(low[t], w, broadcast4(at + 4));
+      }
     }
     const __m256 scale = load_scales(block + half * 16, m.f16_scales);
     const __m256 bias = load_scales(block + 32 + half * 16, m.f16_scales);
     for (std::size_t t = 0; t < N; ++t) {
       const std::size_t at = (first + t) * groups + group;
-      total[t] =
-          _mm256_fmadd_ps(_mm256_mul_ps(_mm256_cvtepi32_ps(dot[t]), scale), _mm256_set1_ps(x.scales[at]), total[t]);
+      const __m256 dot = _mm256_cvtepi32_ps(_mm256_add_epi32(_mm256_slli_epi32(high[t], 8), low[t]));
+      total[t] = _mm256_fmadd_ps(_mm256_mul_ps(dot, scale), _mm256_set1_ps(x.scales[at]), total[t]);
       total[t] = _mm256_fmadd_ps(bias, _mm256_set1_ps(x.sums[at]), total[t]);
     }
   }

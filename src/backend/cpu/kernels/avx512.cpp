@@ -30,16 +30,24 @@ void quantize_row(const float* x, std::size_t n, std::size_t group_size, std::in
       highest = _mm512_max_ps(highest, _mm512_abs_ps(v[i]));
     }
     const float top = _mm512_reduce_max_ps(highest);
-    const float inverse = top > 0 ? 127.0F / top : 0.0F;
+    const float inverse = top > 0 ? static_cast<float>(kQuantLimit) / top : 0.0F;
     const __m512 factor = _mm512_set1_ps(inverse <= 3.4028235e38F ? inverse : 0.0F);
+    const __m512i bound = _mm512_set1_epi32(kQuantLimit);
     __m512i sum = _mm512_setzero_si512();
     for (std::size_t i = 0; i < group_size / 16; ++i) {
       __m512i q = _mm512_cvtps_epi32(_mm512_mul_ps(v[i], factor));
-      q = _mm512_max_epi32(_mm512_min_epi32(q, _mm512_set1_epi32(127)), _mm512_set1_epi32(-127));
+      q = _mm512_max_epi32(_mm512_min_epi32(q, bound), _mm512_sub_epi32(_mm512_setzero_si512(), bound));
       sum = _mm512_add_epi32(sum, q);
-      _mm_storeu_si128(reinterpret_cast<__m128i*>(values + group * group_size + i * 16), _mm512_cvtepi32_epi8(q));
+      const __m512i high = _mm512_srai_epi32(_mm512_add_epi32(q, _mm512_set1_epi32(128)), 8);
+      const __m512i low = _mm512_sub_epi32(q, _mm512_slli_epi32(high, 8));
+      // 16 bytes each, then words of four columns in turn: high, low, high, low …
+      const __m128i h = _mm512_cvtepi32_epi8(high);
+      const __m128i l = _mm512_cvtepi32_epi8(low);
+      auto* out = reinterpret_cast<__m128i*>(values + (group * group_size + i * 16) * 2);
+      _mm_storeu_si128(out, _mm_unpacklo_epi32(h, l));
+      _mm_storeu_si128(out + 1, _mm_unpackhi_epi32(h, l));
     }
-    scales[group] = top / 127.0F;
+    scales[group] = top / static_cast<float>(kQuantLimit);
     sums[group] = scales[group] * static_cast<float>(_mm512_reduce_add_epi32(sum));
   }
 }
@@ -87,23 +95,27 @@ inline void block_tokens(const PackedAffine& m, const std::uint8_t* block, std::
   __m512 total[N];
   for (std::size_t t = 0; t < N; ++t) total[t] = _mm512_setzero_ps();
   for (std::size_t group = 0; group < groups; ++group, block += group_bytes) {
-    __m512i dot[N];
-    for (std::size_t t = 0; t < N; ++t) dot[t] = _mm512_setzero_si512();
+    __m512i high[N];
+    __m512i low[N];
+    for (std::size_t t = 0; t < N; ++t) high[t] = low[t] = _mm512_setzero_si512();
     for (std::size_t part = 0; part < m.group_size / 32; ++part) {
       __m512i w[8];
       unpack<Bits>(block + 64, m.group_size, part, w);
-      const std::int8_t* values = x.values + first * m.cols + group * m.group_size + part * 32;
+      const std::int8_t* values = x.values + (first * m.cols + group * m.group_size + part * 32) * 2;
       for (std::size_t j = 0; j < 8; ++j) {
-        for (std::size_t t = 0; t < N; ++t)
-          dot[t] = _mm512_dpbusd_epi32(dot[t], w[j], broadcast4(values + t * m.cols + j * 4));
+        for (std::size_t t = 0; t < N; ++t) {
+          const std::int8_t* at = values + t * m.cols * 2 + j * 8;
+          high[t] = _mm512_dpbusd_epi32(high[t], w[j], broadcast4(at));
+          low[t] = _mm512_dpbusd_epi32(low[t], w[j], broadcast4(at + 4));
+        }
       }
     }
     const __m512 scale = load_scales(block, m.f16_scales);
     const __m512 bias = load_scales(block + 32, m.f16_scales);
     for (std::size_t t = 0; t < N; ++t) {
       const std::size_t at = (first + t) * groups + group;
-      total[t] =
-          _mm512_fmadd_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(dot[t]), scale), _mm512_set1_ps(x.scales[at]), total[t]);
+      const __m512 dot = _mm512_cvtepi32_ps(_mm512_add_epi32(_mm512_slli_epi32(high[t], 8), low[t]));
+      total[t] = _mm512_fmadd_ps(_mm512_mul_ps(dot, scale), _mm512_set1_ps(x.scales[at]), total[t]);
       total[t] = _mm512_fmadd_ps(bias, _mm512_set1_ps(x.sums[at]), total[t]);
     }
   }

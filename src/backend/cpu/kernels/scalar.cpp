@@ -26,17 +26,20 @@ void quantize_row(const float* x, std::size_t n, std::size_t group_size, std::in
     for (std::size_t i = 0; i < group_size; ++i) {
       if (std::isfinite(in[i])) highest = std::max(highest, std::fabs(in[i]));
     }
-    const float inverse = highest > 0 ? 127.0F / highest : 0.0F;
+    const float inverse = highest > 0 ? static_cast<float>(kQuantLimit) / highest : 0.0F;
     // A subnormal maximum would overflow its inverse: such a group is zero for every practical purpose.
     const float factor = std::isfinite(inverse) ? inverse : 0.0F;
     int sum = 0;
     for (std::size_t i = 0; i < group_size; ++i) {
       const float scaled = std::isfinite(in[i]) ? in[i] * factor : 0.0F;
-      const int q = std::clamp(static_cast<int>(std::nearbyint(scaled)), -127, 127);
-      values[group * group_size + i] = static_cast<std::int8_t>(q);
+      const int q = std::clamp(static_cast<int>(std::nearbyint(scaled)), -kQuantLimit, kQuantLimit);
+      const int high = (q + 128) >> 8;
+      std::int8_t* at = values + (group * group_size + i / 4 * 4) * 2 + i % 4;
+      at[0] = static_cast<std::int8_t>(high);
+      at[4] = static_cast<std::int8_t>(q - 256 * high);
       sum += q;
     }
-    scales[group] = highest / 127.0F;
+    scales[group] = highest / static_cast<float>(kQuantLimit);
     sums[group] = scales[group] * static_cast<float>(sum);
   }
 }
@@ -46,13 +49,13 @@ void affine_matmul(const PackedAffine& w, std::size_t block_begin, std::size_t b
   const std::size_t groups = w.cols / w.group_size;
   for (std::size_t row = block_begin * kBlockRows; row < std::min(block_end * kBlockRows, w.rows); ++row) {
     for (std::size_t t = 0; t < x.tokens; ++t) {
-      const std::int8_t* values = x.values + t * w.cols;
       float total = 0;
       for (std::size_t group = 0; group < groups; ++group) {
         int dot = 0;
         for (std::size_t i = 0; i < w.group_size; ++i) {
           const std::size_t col = group * w.group_size + i;
-          dot += packed_quant(w, row, col) * values[col];
+          const std::int8_t* at = x.values + (t * w.cols + col / 4 * 4) * 2 + col % 4;
+          dot += packed_quant(w, row, col) * (256 * at[0] + at[4]);
         }
         const AffineGroup g = packed_group(w, row, group);
         total += g.scale * static_cast<float>(dot) * x.scales[t * groups + group] + g.bias * x.sums[t * groups + group];

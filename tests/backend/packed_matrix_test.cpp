@@ -1,0 +1,125 @@
+#include "backend/cpu/packed_matrix.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "backend/cpu/kernels/dispatch.h"
+#include "backend/random.h"
+#include "base/half.h"
+
+namespace qwen35::cpu {
+namespace {
+
+/// A random affine matrix in MLX's layout, with the storage it points into.
+struct TestMatrix {
+  std::vector<std::uint32_t> packed;
+  std::vector<std::uint16_t> scales;
+  std::vector<std::uint16_t> biases;
+  WeightMatrix matrix;
+
+  TestMatrix(std::size_t rows, std::size_t cols, int bits, int group, bool f16, unsigned seed) {
+    std::mt19937 engine(seed);
+    packed.resize(rows * cols * static_cast<std::size_t>(bits) / 32);
+    for (auto& word : packed) word = static_cast<std::uint32_t>(engine());
+    const auto values = random_floats(2 * rows * cols / static_cast<std::size_t>(group), seed + 1, 0.05F);
+    for (std::size_t i = 0; i < values.size(); i += 2) {
+      scales.push_back(f16 ? float_to_f16(values[i]) : float_to_bf16(values[i]));
+      biases.push_back(f16 ? float_to_f16(values[i + 1]) : float_to_bf16(values[i + 1]));
+    }
+    matrix = {
+        "test", rows, cols,
+        AffineMatrix{bits, group, packed.data(), f16 ? FloatType::f16 : FloatType::bf16, scales.data(), biases.data()}};
+  }
+};
+
+class PackedMatrixTest : public testing::TestWithParam<int> {};
+
+TEST_P(PackedMatrixTest, HoldsTheSameValues) {
+  ThreadPool pool(2);
+  for (const int group : {32, 64, 128}) {
+    for (const std::size_t rows : {1U, 16U, 37U}) {
+      const TestMatrix test(rows, 256, GetParam(), group, group == 64, 1);
+      const PackedMatrix packed(test.matrix, true, pool);
+      std::vector<float> want(256);
+      std::vector<float> got(256);
+      for (std::size_t row = 0; row < rows; ++row) {
+        test.matrix.row(row, want.data());
+        packed.row(row, got.data());
+        ASSERT_EQ(got, want) << "row " << row << " group " << group;
+      }
+    }
+  }
+}
+
+/// Every instruction set against the scalar kernel, for any number of tokens and threads; and the scalar one against
+/// float32 on the dequantised weights.
+TEST_P(PackedMatrixTest, ProductsAgree) {
+  constexpr std::size_t kCols = 384;
+  for (const int group : {32, 64, 128}) {
+    for (const std::size_t rows : {5U, 16U, 50U}) {
+      for (const std::size_t tokens : {1U, 3U, 4U, 13U}) {
+        const TestMatrix test(rows, kCols, GetParam(), group, group == 32, 2);
+        const auto x = random_floats(tokens * kCols, 3);
+        std::vector<float> want;
+        for (const Kernels* kernels : supported_kernels()) {
+          for (const int threads : {1, 3}) {
+            ThreadPool pool(threads);
+            const PackedMatrix packed(test.matrix, true, pool);
+            const PackedMatrix* matrices[] = {&packed};
+            Activations activations;
+            activations.assign(x.data(), tokens, kCols, matrices, *kernels, pool);
+            std::vector<float> y(tokens * (rows + 3), -7.0F);
+            const Product product[] = {{&packed, y.data(), rows + 3}};
+            multiply(product, activations, *kernels, pool);
+            if (want.empty()) {
+              want = y;
+              const PackedMatrix plain(test.matrix, false, pool);
+              std::vector<float> exact(tokens * (rows + 3), -7.0F);
+              const Product exact_product[] = {{&plain, exact.data(), rows + 3}};
+              multiply(exact_product, activations, *kernels, pool);
+              double error = 0;
+              double norm = 0;
+              for (std::size_t i = 0; i < y.size(); ++i) {
+                error += std::pow(static_cast<double>(y[i] - exact[i]), 2);
+                norm += std::pow(static_cast<double>(exact[i]), 2);
+              }
+              EXPECT_LT(std::sqrt(error / norm), 1e-4);
+            }
+            for (std::size_t i = 0; i < y.size(); ++i)
+              ASSERT_NEAR(y[i], want[i], 1e-3F) << kernels->name << " at " << i;
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_P(PackedMatrixTest, ATokenDoesNotDependOnItsNeighbours) {
+  const TestMatrix test(40, 256, GetParam(), 64, false, 4);
+  const auto x = random_floats(11 * 256, 5);
+  for (const Kernels* kernels : supported_kernels()) {
+    ThreadPool pool(2);
+    const PackedMatrix packed(test.matrix, true, pool);
+    const PackedMatrix* matrices[] = {&packed};
+    const auto product = [&](const float* rows, std::size_t tokens) {
+      Activations activations;
+      activations.assign(rows, tokens, 256, matrices, *kernels, pool);
+      std::vector<float> y(tokens * 40);
+      const Product products[] = {{&packed, y.data(), 40}};
+      multiply(products, activations, *kernels, pool);
+      return y;
+    };
+    const auto together = product(x.data(), 11);
+    for (std::size_t t = 0; t < 11; ++t) {
+      const auto alone = product(x.data() + t * 256, 1);
+      EXPECT_TRUE(std::equal(alone.begin(), alone.end(), together.begin() + static_cast<std::ptrdiff_t>(t * 40)))
+          << kernels->name;
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Bits, PackedMatrixTest, testing::Values(2, 3, 4, 5, 6, 8));
+
+}  // namespace
+}  // namespace qwen35::cpu

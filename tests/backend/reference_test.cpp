@@ -1,0 +1,94 @@
+// Both backends against the vectors that Hugging Face transformers computed in float32 (model page, section 5).
+
+#include <gtest/gtest.h>
+
+#include "backend/reference_data.h"
+
+namespace qwen35 {
+namespace {
+
+struct Setup {
+  const char* kind;
+  bool float32;
+};
+
+void check_case(Backend& backend, const ReferenceCase& reference, const std::vector<std::size_t>& pieces,
+                float tolerance) {
+  SCOPED_TRACE(std::to_string(reference.ids.size()) + " tokens");
+  const std::size_t vocab = backend.config().vocab_size;
+  auto state = backend.make_state();
+  std::vector<float> logits;
+  std::size_t at = 0;
+  for (std::size_t i = 0; at < reference.ids.size(); ++i) {
+    const std::size_t count = std::min(pieces[i % pieces.size()], reference.ids.size() - at);
+    std::vector<float> piece(count * vocab);
+    backend.forward(*state, std::span(reference.ids).subspan(at, count), LogitRows::all, piece);
+    logits.insert(logits.end(), piece.begin(), piece.end());
+    at += count;
+  }
+  // The vectors hold every position, or the last 16 of a long prompt.
+  const std::size_t offset = logits.size() - reference.logits.size();
+  float worst = 0;
+  for (std::size_t i = 0; i < reference.logits.size(); ++i) {
+    worst = std::max(worst, std::fabs(logits[offset + i] - reference.logits[i]));
+  }
+  EXPECT_LT(worst, tolerance);
+
+  std::vector<float> last(logits.end() - static_cast<std::ptrdiff_t>(vocab), logits.end());
+  for (std::size_t step = 0; step < reference.greedy.size(); ++step) {
+    const auto best = static_cast<TokenId>(std::max_element(last.begin(), last.end()) - last.begin());
+    if (reference.top2_gap[step] > 0.01F) {
+      ASSERT_EQ(best, reference.greedy[step]) << "greedy step " << step;
+    }
+    backend.forward(*state, std::span(&reference.greedy[step], 1), LogitRows::last, last);
+  }
+}
+
+void check_folder(const std::filesystem::path& model, const std::filesystem::path& vectors,
+                  const BackendOptions& options, std::size_t longest,
+                  const std::vector<std::vector<std::size_t>>& pieces) {
+  const auto backend = make_backend(load_weights(model), options);
+  for (const ReferenceCase& reference : read_reference(vectors)) {
+    if (reference.ids.size() > longest) continue;
+    for (const auto& piece : pieces) check_case(*backend, reference, piece, 2e-3F);
+  }
+}
+
+const std::vector<std::vector<std::size_t>> kWays{{100000}, {7, 1, 64, 13, 130}, {1}};
+
+TEST(Reference, TinyScalar) {
+  check_folder(tiny_model(), tiny_model(), {.kind = "reference"}, 1000, {{100000}, {3, 1, 70}});
+}
+
+TEST(Reference, TinyEveryInstructionSet) {
+  for (const char* isa : isa_names()) {
+    SCOPED_TRACE(isa);
+    const ScopedIsa forced(isa);
+    check_folder(tiny_model(), tiny_model(), {.kind = "cpu", .threads = 2, .float32 = true}, 1000, kWays);
+  }
+}
+
+/// bf16 weights keep float32 activations in the fast mode too; only keys and values become binary16.
+TEST(Reference, TinyAsChatComputesIt) {
+  check_folder(tiny_model(), tiny_model(), {.kind = "cpu", .threads = 2}, 1000, kWays);
+}
+
+TEST(Reference, TinyGva) {
+  const auto folder = shared_reference("tiny-gva");
+  if (folder.empty()) GTEST_SKIP() << "no reference/tiny-gva in " QWEN35_SHARED_DIR;
+  check_folder(folder, folder, {.kind = "cpu", .threads = 2, .float32 = true}, 1000, kWays);
+  check_folder(folder, folder, {.kind = "reference"}, 1000, {{100000}});
+}
+
+TEST(Reference, Small) {
+  const auto folder = shared_reference("small");
+  if (folder.empty()) GTEST_SKIP() << "no reference/small in " QWEN35_SHARED_DIR;
+  const DrawnModel model(folder / "config.json", 1);
+  check_folder(model.folder(), folder, {.kind = "cpu", .threads = 2, .float32 = true}, 10000,
+               {{100000}, {7, 1, 64, 13, 130}});
+  check_folder(model.folder(), folder, {.kind = "cpu", .threads = 2, .float32 = true}, 300, {{1}});
+  check_folder(model.folder(), folder, {.kind = "reference"}, 65, {{100000}});
+}
+
+}  // namespace
+}  // namespace qwen35

@@ -1,0 +1,52 @@
+#include "backend/cpu/thread_pool.h"
+
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <numeric>
+
+namespace qwen35::cpu {
+namespace {
+
+TEST(ThreadPool, CoversEveryIndexOnce) {
+  for (const int threads : {1, 2, 3, 7}) {
+    ThreadPool pool(threads);
+    ASSERT_EQ(pool.threads(), static_cast<std::size_t>(threads));
+    for (const std::size_t n : {0U, 1U, 2U, 63U, 64U, 1000U}) {
+      for (const std::size_t grain : {1U, 3U, 64U, 5000U}) {
+        std::vector<int> seen(n);
+        pool.run(n, grain, [&](std::size_t begin, std::size_t end, std::size_t thread) {
+          EXPECT_LE(end - begin, grain);
+          EXPECT_LT(thread, pool.threads());
+          for (std::size_t i = begin; i < end; ++i) ++seen[i];
+        });
+        EXPECT_EQ(std::accumulate(seen.begin(), seen.end(), 0), static_cast<int>(n));
+        EXPECT_TRUE(std::all_of(seen.begin(), seen.end(), [](int count) { return count == 1; }));
+      }
+    }
+  }
+}
+
+TEST(ThreadPool, ManyShortLoopsFollowEachOther) {
+  ThreadPool pool(4);
+  std::vector<std::size_t> values(64);
+  for (std::size_t round = 0; round < 20000; ++round) {
+    pool.run(values.size(), 4, [&](std::size_t begin, std::size_t end, std::size_t) {
+      for (std::size_t i = begin; i < end; ++i) values[i] += i;
+    });
+  }
+  for (std::size_t i = 0; i < values.size(); ++i) EXPECT_EQ(values[i], i * 20000);
+}
+
+TEST(ThreadPool, WakesWorkersThatFellAsleep) {
+  ThreadPool pool(3);
+  for (int round = 0; round < 5; ++round) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(30));
+    std::atomic<int> count{0};
+    pool.run(100, 1, [&](std::size_t, std::size_t, std::size_t) { ++count; });
+    EXPECT_EQ(count.load(), 100);
+  }
+}
+
+}  // namespace
+}  // namespace qwen35::cpu
