@@ -20,6 +20,8 @@ int run(int argc, char** argv) {
   CLI::App app("Qwen3.5 chat on the device", "qwen35");
   app.set_version_flag("--version", "qwen35 " QWEN35_VERSION);
   app.require_subcommand(0, 1);
+  // An alias may hold options of its own: what is given again later counts.
+  app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   app.get_formatter()->column_width(34);
   add_chat_command(app, runner);
   add_generate_command(app, runner);

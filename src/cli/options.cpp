@@ -1,10 +1,12 @@
 #include "cli/options.h"
 
+#include <charconv>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <limits>
+#include <system_error>
 
 #include "cli/progress.h"
 
@@ -32,6 +34,16 @@ CLI::Validator range_check(double low, double high, bool low_included) {
     return "'" + text + "' is not a number " + range;
   };
   return CLI::Validator(check, high >= kUnlimited ? "at least " + number(low) : range);
+}
+
+/// CLI11 would take -1 for the largest number and the largest number and one for the largest.
+std::uint64_t parse_seed(const std::string& text) {
+  std::uint64_t seed = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seed);
+  if (error != std::errc() || end != text.data() + text.size()) {
+    throw CLI::ValidationError("--seed", "'" + text + "' is not an integer from 0 to 18446744073709551615");
+  }
+  return seed;
 }
 
 }  // namespace
@@ -99,8 +111,8 @@ void add_chat_options(CLI::App& command, ChatOptions& options) {
   add("--max-thinking-tokens", generate.max_thinking_tokens, "thinking is cut there and the answer begins",
       in_range(0, kMaxCount));
   command
-      .add_option_function<std::uint64_t>(
-          "--seed", [&generate](const std::uint64_t& seed) { generate.seed = seed; },
+      .add_option_function<std::string>(
+          "--seed", [&generate](const std::string& text) { generate.seed = parse_seed(text); },
           "seed of the random draws; without one every run differs")
       ->type_name("N")
       ->group("Sampling");

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include <cstdint>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
@@ -10,6 +11,9 @@ namespace qwen35::test {
 namespace {
 
 using Json = nlohmann::ordered_json;
+
+constexpr int kEndOfText = 256;  // the control tokens follow the bytes
+constexpr int kTurnEnd = kEndOfText + 2;
 
 std::string utf8(unsigned code) {
   if (code < 0x80) return {static_cast<char>(code)};
@@ -29,7 +33,7 @@ Json byte_vocabulary() {
 
 Json tokenizer_json() {
   Json added = Json::array();
-  int id = 256;
+  int id = kEndOfText;
   for (const char* text : {"<|endoftext|>", "<|im_start|>", "<|im_end|>", "<tool_call>", "</tool_call>",
                            "<tool_response>", "</tool_response>", "<think>", "</think>"}) {
     added.push_back({{"id", id++},
@@ -70,6 +74,27 @@ Json tokenizer_json() {
             {"merges", Json::array()}}}};
 }
 
+/// Zeroes the embeddings, which are also the head, of the two tokens that end a turn: their logits are then 0, and some
+/// other token's is always above.
+void silence_turn_ends(const std::filesystem::path& file) {
+  std::fstream stream(file, std::ios::in | std::ios::out | std::ios::binary);
+  std::uint64_t header_size = 0;
+  stream.read(reinterpret_cast<char*>(&header_size), sizeof header_size);
+  std::string header(header_size, '\0');
+  stream.read(header.data(), static_cast<std::streamsize>(header.size()));
+  for (const auto& [name, tensor] : Json::parse(header).items()) {
+    if (!name.ends_with("embed_tokens.weight")) continue;
+    const auto row_bytes = 2 * tensor["shape"][1].get<std::size_t>();  // bf16
+    const std::string zeros(row_bytes, '\0');
+    for (const int id : {kEndOfText, kTurnEnd}) {
+      const std::size_t row = tensor["data_offsets"][0].get<std::size_t>() + static_cast<std::size_t>(id) * row_bytes;
+      stream.seekp(static_cast<std::streamoff>(sizeof header_size + header.size() + row));
+      stream.write(zeros.data(), static_cast<std::streamsize>(zeros.size()));
+    }
+  }
+  if (!stream) throw std::runtime_error("cannot edit " + file.string());
+}
+
 }  // namespace
 
 TemporaryFolder::TemporaryFolder() {
@@ -101,11 +126,17 @@ std::optional<std::filesystem::path> mini_model() {
   return std::filesystem::canonical(folder);
 }
 
-std::filesystem::path make_talking_model(const std::filesystem::path& folder, const std::filesystem::path& tiny) {
-  const std::filesystem::path model = folder / "talking";
+std::filesystem::path make_talking_model(const std::filesystem::path& folder, const std::filesystem::path& tiny,
+                                         bool endless) {
+  const std::filesystem::path model = folder / (endless ? "endless" : "talking");
   std::filesystem::create_directories(model);
   std::filesystem::copy_file(tiny / "config.json", model / "config.json");
   std::filesystem::copy_file(tiny / "model.safetensors", model / "model.safetensors");
+  if (endless) {
+    std::filesystem::permissions(model / "model.safetensors", std::filesystem::perms::owner_write,
+                                 std::filesystem::perm_options::add);
+    silence_turn_ends(model / "model.safetensors");
+  }
   std::ofstream(model / "tokenizer.json") << tokenizer_json().dump();
   return model;
 }

@@ -29,7 +29,9 @@ std::optional<std::filesystem::path> tiny_model();
 std::optional<std::filesystem::path> mini_model();
 
 /// Makes a model that can be talked to: tiny's weights and a byte-level tokenizer of 256 bytes and the control tokens.
-/// What it says is noise, but always the same noise. Returns its folder inside `folder`.
-std::filesystem::path make_talking_model(const std::filesystem::path& folder, const std::filesystem::path& tiny);
+/// What it says is noise, but always the same noise. `endless`: with temperature 0 it never ends its turn. Returns its
+/// folder inside `folder`.
+std::filesystem::path make_talking_model(const std::filesystem::path& folder, const std::filesystem::path& tiny,
+                                         bool endless = false);
 
 }  // namespace qwen35::test
