@@ -114,14 +114,17 @@ inline void half_block_tokens(const PackedAffine& m, const std::uint8_t* block, 
                               std::size_t half, const QuantizedRows& x, std::size_t first, float (*out)[8]) {
   const std::size_t groups = m.cols / m.group_size;
   __m256 total[N];
+#pragma GCC unroll 8
   for (std::size_t t = 0; t < N; ++t) total[t] = _mm256_setzero_ps();
   for (std::size_t group = 0; group < groups; ++group, block += group_bytes) {
     __m256i high[N];
     __m256i low[N];
+#pragma GCC unroll 8
     for (std::size_t t = 0; t < N; ++t) high[t] = low[t] = _mm256_setzero_si256();
     const std::int8_t* values = x.values + (first * m.cols + group * m.group_size) * 2;
     for (std::size_t j = 0; j < m.group_size / 4; ++j) {
       const __m256i w = unpack<Bits>(block + 64, m.group_size, j, half);
+#pragma GCC unroll 8
       for (std::size_t t = 0; t < N; ++t) {
         const std::int8_t* at = values + t * m.cols * 2 + j * 8;
         high[t] = dot4<Bits>(high[t], w, broadcast4(at));
@@ -130,6 +133,7 @@ inline void half_block_tokens(const PackedAffine& m, const std::uint8_t* block, 
     }
     const __m256 scale = load_scales(block + half * 16, m.f16_scales);
     const __m256 bias = load_scales(block + 32 + half * 16, m.f16_scales);
+#pragma GCC unroll 8
     for (std::size_t t = 0; t < N; ++t) {
       const std::size_t at = (first + t) * groups + group;
       const __m256 dot = _mm256_cvtepi32_ps(_mm256_add_epi32(_mm256_slli_epi32(high[t], 8), low[t]));
@@ -137,6 +141,7 @@ inline void half_block_tokens(const PackedAffine& m, const std::uint8_t* block, 
       total[t] = _mm256_fmadd_ps(bias, _mm256_set1_ps(x.sums[at]), total[t]);
     }
   }
+#pragma GCC unroll 8
   for (std::size_t t = 0; t < N; ++t) _mm256_storeu_ps(out[t], total[t]);
 }
 
@@ -147,6 +152,7 @@ inline void block_tokens(const PackedAffine& m, const std::uint8_t* block, std::
     float out[N][8];
     half_block_tokens<Bits, N>(m, block, group_bytes, half, x, first, out);
     const std::size_t count = rows - half * 8 < 8 ? rows - half * 8 : 8;
+#pragma GCC unroll 8
     for (std::size_t t = 0; t < N; ++t) {
       for (std::size_t row = 0; row < count; ++row) y[(first + t) * y_stride + half * 8 + row] = out[t][row];
     }

@@ -67,9 +67,11 @@ inline __m512i broadcast4(const std::int8_t* p) {
 template <int Bits>
 inline void unpack(const std::uint8_t* quants, std::size_t group_size, std::size_t part, __m512i (&w)[8]) {
   if constexpr (Bits == 8) {
+#pragma GCC unroll 8
     for (std::size_t j = 0; j < 8; ++j) w[j] = _mm512_load_si512(quants + (part * 8 + j) * 64);
   } else {
     const __m512i low = _mm512_set1_epi8(0x0F);
+#pragma GCC unroll 8
     for (std::size_t j = 0; j < 4; ++j) {
       const __m512i nibbles = _mm512_load_si512(quants + (part * 4 + j) * 64);
       w[2 * j] = _mm512_and_si512(nibbles, low);
@@ -78,6 +80,7 @@ inline void unpack(const std::uint8_t* quants, std::size_t group_size, std::size
     for (int plane = 0; plane < Bits - 4; ++plane) {
       const __m512i value = _mm512_set1_epi8(static_cast<char>(16 << plane));
       const std::uint8_t* bits = quants + group_size * 8 + static_cast<std::size_t>(plane) * group_size * 2 + part * 64;
+#pragma GCC unroll 8
       for (std::size_t j = 0; j < 8; ++j) {
         std::uint64_t mask;
         __builtin_memcpy(&mask, bits + j * 8, 8);
@@ -93,16 +96,20 @@ inline void block_tokens(const PackedAffine& m, const std::uint8_t* block, std::
                          const QuantizedRows& x, std::size_t first, float* y, std::size_t y_stride, __mmask16 rows) {
   const std::size_t groups = m.cols / m.group_size;
   __m512 total[N];
+#pragma GCC unroll 8
   for (std::size_t t = 0; t < N; ++t) total[t] = _mm512_setzero_ps();
   for (std::size_t group = 0; group < groups; ++group, block += group_bytes) {
     __m512i high[N];
     __m512i low[N];
+#pragma GCC unroll 8
     for (std::size_t t = 0; t < N; ++t) high[t] = low[t] = _mm512_setzero_si512();
     for (std::size_t part = 0; part < m.group_size / 32; ++part) {
       __m512i w[8];
       unpack<Bits>(block + 64, m.group_size, part, w);
       const std::int8_t* values = x.values + (first * m.cols + group * m.group_size + part * 32) * 2;
+#pragma GCC unroll 8
       for (std::size_t j = 0; j < 8; ++j) {
+#pragma GCC unroll 8
         for (std::size_t t = 0; t < N; ++t) {
           const std::int8_t* at = values + t * m.cols * 2 + j * 8;
           high[t] = _mm512_dpbusd_epi32(high[t], w[j], broadcast4(at));
@@ -112,6 +119,7 @@ inline void block_tokens(const PackedAffine& m, const std::uint8_t* block, std::
     }
     const __m512 scale = load_scales(block, m.f16_scales);
     const __m512 bias = load_scales(block + 32, m.f16_scales);
+#pragma GCC unroll 8
     for (std::size_t t = 0; t < N; ++t) {
       const std::size_t at = (first + t) * groups + group;
       const __m512 dot = _mm512_cvtepi32_ps(_mm512_add_epi32(_mm512_slli_epi32(high[t], 8), low[t]));
@@ -119,6 +127,7 @@ inline void block_tokens(const PackedAffine& m, const std::uint8_t* block, std::
       total[t] = _mm512_fmadd_ps(bias, _mm512_set1_ps(x.sums[at]), total[t]);
     }
   }
+#pragma GCC unroll 8
   for (std::size_t t = 0; t < N; ++t) _mm512_mask_storeu_ps(y + (first + t) * y_stride, rows, total[t]);
 }
 

@@ -185,14 +185,17 @@ template <std::size_t N>
 inline void delta_strip(float* s, std::size_t dk, std::size_t dv, const float* q, const float* k, const float* v,
                         float g, float beta, float* y) {
   V memory[N];
+#pragma GCC unroll 8
   for (std::size_t j = 0; j < N; ++j) memory[j] = V::zero();
   for (std::size_t i = 0; i < dk; ++i) {
     const V ki = V::set(k[i]);
+#pragma GCC unroll 8
     for (std::size_t j = 0; j < N; ++j) memory[j] = V::fma(ki, V::load(s + i * dv + j * V::width), memory[j]);
   }
   const V decay = V::set(g);
   V u[N];
   V out[N];
+#pragma GCC unroll 8
   for (std::size_t j = 0; j < N; ++j) {
     u[j] = V::set(beta) * V::fnma(decay, memory[j], V::load(v + j * V::width));
     out[j] = V::zero();
@@ -200,6 +203,7 @@ inline void delta_strip(float* s, std::size_t dk, std::size_t dv, const float* q
   for (std::size_t i = 0; i < dk; ++i) {
     const V ki = V::set(k[i]);
     const V qi = V::set(q[i]);
+#pragma GCC unroll 8
     for (std::size_t j = 0; j < N; ++j) {
       float* at = s + i * dv + j * V::width;
       const V moved = V::fma(ki, u[j], decay * V::load(at));
@@ -207,6 +211,7 @@ inline void delta_strip(float* s, std::size_t dk, std::size_t dv, const float* q
       out[j] = V::fma(qi, moved, out[j]);
     }
   }
+#pragma GCC unroll 8
   for (std::size_t j = 0; j < N; ++j) out[j].store(y + j * V::width);
 }
 
@@ -234,11 +239,14 @@ void solve_lower(std::size_t n, std::size_t cols, const float* a, std::size_t ld
     std::size_t c = 0;
     for (; c + 4 * V::width <= cols; c += 4 * V::width) {
       V sum[4];
+#pragma GCC unroll 8
       for (std::size_t l = 0; l < 4; ++l) sum[l] = V::load(u + i * ldu + c + l * V::width);
       for (std::size_t j = 0; j < i; ++j) {
         const V factor = V::set(a[i * lda + j]);
+#pragma GCC unroll 8
         for (std::size_t l = 0; l < 4; ++l) sum[l] = V::fnma(factor, V::load(u + j * ldu + c + l * V::width), sum[l]);
       }
+#pragma GCC unroll 8
       for (std::size_t l = 0; l < 4; ++l) sum[l].store(u + i * ldu + c + l * V::width);
     }
     for_vectors(cols - c, [&](std::size_t offset, std::size_t count) {
@@ -286,19 +294,26 @@ template <std::size_t M, std::size_t N, typename B>
 inline void dot_tile(std::size_t k, const float* a, std::size_t lda, const typename B::Type* b, std::size_t ldb,
                      float* c, std::size_t ldc) {
   V sum[M][N];
+#pragma GCC unroll 8
   for (std::size_t i = 0; i < M; ++i) {
+#pragma GCC unroll 8
     for (std::size_t j = 0; j < N; ++j) sum[i][j] = V::zero();
   }
   std::size_t p = 0;
   for (; p + V::width <= k; p += V::width) {
     V av[M];
+#pragma GCC unroll 8
     for (std::size_t i = 0; i < M; ++i) av[i] = V::load(a + i * lda + p);
+#pragma GCC unroll 8
     for (std::size_t j = 0; j < N; ++j) {
       const V bv = B::load(b + j * ldb + p);
+#pragma GCC unroll 8
       for (std::size_t i = 0; i < M; ++i) sum[i][j] = V::fma(av[i], bv, sum[i][j]);
     }
   }
+#pragma GCC unroll 8
   for (std::size_t i = 0; i < M; ++i) {
+#pragma GCC unroll 8
     for (std::size_t j = 0; j < N; ++j) {
       float total = sum[i][j].sum();
       for (std::size_t rest = p; rest < k; ++rest) total += a[i * lda + rest] * B::one(b[j * ldb + rest]);
@@ -344,18 +359,25 @@ template <std::size_t M, std::size_t N>
 inline void product_tile(std::size_t k, const float* a, std::size_t lda, const float* b, std::size_t ldb, float* c,
                          std::size_t ldc, bool accumulate) {
   V sum[M][N];
+#pragma GCC unroll 8
   for (std::size_t i = 0; i < M; ++i) {
+#pragma GCC unroll 8
     for (std::size_t j = 0; j < N; ++j) sum[i][j] = accumulate ? V::load(c + i * ldc + j * V::width) : V::zero();
   }
   for (std::size_t p = 0; p < k; ++p) {
     V bv[N];
+#pragma GCC unroll 8
     for (std::size_t j = 0; j < N; ++j) bv[j] = V::load(b + p * ldb + j * V::width);
+#pragma GCC unroll 8
     for (std::size_t i = 0; i < M; ++i) {
       const V av = V::set(a[i * lda + p]);
+#pragma GCC unroll 8
       for (std::size_t j = 0; j < N; ++j) sum[i][j] = V::fma(av, bv[j], sum[i][j]);
     }
   }
+#pragma GCC unroll 8
   for (std::size_t i = 0; i < M; ++i) {
+#pragma GCC unroll 8
     for (std::size_t j = 0; j < N; ++j) sum[i][j].store(c + i * ldc + j * V::width);
   }
 }
