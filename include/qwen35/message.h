@@ -14,8 +14,8 @@ struct ToolCall {
 
 /// One entry of a conversation, in the roles of Qwen3.5's chat template.
 struct Message {
-  std::string role;                       ///< "system", "user", "assistant" or "tool"
-  std::string content;                    ///< UTF-8; control tokens in it are plain characters
+  std::string role = {};                  ///< "system", "user", "assistant" or "tool"
+  std::string content = {};               ///< UTF-8; control tokens in it are plain characters
   std::string thinking = {};              ///< assistant only: the text between <think> and </think>
   std::vector<ToolCall> tool_calls = {};  ///< assistant only
   bool operator==(const Message&) const = default;

@@ -155,7 +155,7 @@ void Generation::take_answer(TokenId token) {
   const ControlTokens& control = model_.control;
   if (token == control.think) {
     thinking_ = true;
-    if (!reply_.thinking.empty()) reply_.thinking += '\n';
+    if (!reply_.thinking.empty()) reply_.thinking = std::string(trimmed(reply_.thinking)) + '\n';
     tokens_.push_back(token);
     ++reply_.metrics.thinking_tokens;
     if (--thinking_budget_ == 0) close_thinking();
