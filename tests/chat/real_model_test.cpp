@@ -7,10 +7,12 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
 #include "chat/fakes.h"
+#include "checkpoint/synth.h"
 
 namespace qwen35 {
 namespace {
@@ -104,6 +106,52 @@ TEST_P(RealModelTest, TheContextOptionLimits) {
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::context_limit);
   }
+}
+
+/// Bytes of this process in memory, shared pages of files included.
+std::size_t resident_bytes() {
+  std::size_t total = 0;
+  std::size_t resident = 0;
+  std::ifstream("/proc/self/statm") >> total >> resident;
+  return resident * static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+}
+
+TEST_P(RealModelTest, UnloadGivesTheMemoryBack) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "sanitizers keep freed memory";
+#endif
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+  GTEST_SKIP() << "sanitizers keep freed memory";
+#endif
+#endif
+  // The tiny shape with an embedding of 30 MB, so that the difference stands out.
+  const fs::path source = folder_ / "large.json";
+  nlohmann::json config = nlohmann::json::parse(std::ifstream(folder_ / "config.json"));
+  config["vocab_size"] = 60000;
+  config["hidden_size"] = 256;
+  std::ofstream(source) << config;
+  ASSERT_TRUE(synthesize({.config = source,
+                          .destination = folder_ / "large",
+                          .tokenizer = folder_ / "tokenizer.json",
+                          .seed = 3,
+                          .quantization = {},
+                          .threads = 2,
+                          .progress = {}}));
+  GenerateOptions options = greedy();
+  options.max_tokens = 4;
+  const std::size_t before = resident_bytes();
+  Chat chat = Chat::from_pretrained((folder_ / "large").string(), {.threads = 2, .backend = GetParam()});
+  chat.generate("Hello", options);
+  const std::size_t loaded = resident_bytes();
+  chat.unload();
+  const std::size_t unloaded = resident_bytes();
+  std::printf("resident: %zu KB, loaded %zu KB, unloaded %zu KB\n", before >> 10, loaded >> 10, unloaded >> 10);
+  ASSERT_GT(loaded, before + 15'000'000);
+  EXPECT_LT(unloaded, before + (loaded - before) / 5);
+  chat.reload();
+  EXPECT_EQ(chat.messages().size(), 2U);
+  chat.generate("More", options);
 }
 
 INSTANTIATE_TEST_SUITE_P(Backends, RealModelTest, testing::Values("cpu", "reference"),
