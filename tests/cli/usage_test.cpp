@@ -34,8 +34,9 @@ TEST_P(EveryCommand, HelpHasAnExample) {
   EXPECT_EQ(result.code, 0);
   EXPECT_THAT(result.err, IsEmpty());
   EXPECT_THAT(result.out, HasSubstr("Usage: qwen35 " + std::string(GetParam())));
-  EXPECT_THAT(result.out, HasSubstr("Example"));
-  EXPECT_THAT(result.out, HasSubstr("\n  qwen35 " + std::string(GetParam())));
+  const std::size_t example = result.out.find("\nExample");
+  ASSERT_NE(example, std::string::npos);
+  EXPECT_THAT(result.out.substr(example), HasSubstr("qwen35 " + std::string(GetParam())));
 }
 
 TEST_P(EveryCommand, AnUnknownOptionIsWrongUsage) {
@@ -80,6 +81,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Arguments{"chat", "--threads", "-2"}, Arguments{"chat", "--backend", "gpu"},
                     Arguments{"eval", "--model", "m", "--ids", "1", "--top", "-3"},
                     Arguments{"eval", "--model", "m", "--ids", "1", "--greedy", "1e30"},
+                    Arguments{"synth", "--config", "c", "--out", "o", "--seed", "-1"},
                     Arguments{"perplexity", "--model", "m", "file", "--context", "1"}));
 
 TEST(Usage, WhatIsRequiredIsAskedFor) {
