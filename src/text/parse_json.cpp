@@ -26,9 +26,7 @@ class Builder : public nlohmann::json_sax<Json> {
   bool number_unsigned(number_unsigned_t value) override { return add(value); }
   bool number_float(number_float_t value, const string_t& text) override {
     if (text.find_first_of(".eE") != string_t::npos) return add(value);
-    // Python refuses longer ones itself (sys.int_info.default_max_str_digits).
-    constexpr std::size_t digit_limit = 4300;
-    if (text.size() > digit_limit) return fail("an integer has more than " + std::to_string(digit_limit) + " digits");
+    // An integer beyond 64 bits. The parser refuses what no double can hold: more than 308 digits.
     return add(Json::binary(std::vector<std::uint8_t>(text.begin(), text.end())));
   }
   bool string(string_t& value) override { return add(std::move(value)); }
@@ -66,7 +64,8 @@ class Builder : public nlohmann::json_sax<Json> {
   bool parse_error(std::size_t position, const std::string&, const nlohmann::detail::exception& e) override {
     const std::string_view text = e.what();
     const std::size_t bracket = text.find("] ");
-    error = bracket == std::string_view::npos ? text : text.substr(bracket + 2);
+    constexpr std::size_t longest = 300;  // it may quote a token of any length
+    error = (bracket == std::string_view::npos ? text : text.substr(bracket + 2)).substr(0, longest);
     if (error.find("byte") == std::string::npos && error.find("column") == std::string::npos) {
       error += " (at byte " + std::to_string(position) + ")";
     }
