@@ -48,18 +48,14 @@ std::shared_ptr<ReplyStream::Engine> ChatCore::start_with(const Input& input, co
   return reply;
 }
 
-Reply ChatCore::run(const std::shared_ptr<ReplyStream::Engine>& reply, const Chat::OnPiece& on_piece) {
+Reply ChatCore::run(std::shared_ptr<ReplyStream::Engine> reply, const Chat::OnPiece& on_piece) {
+  // An exception, the callback's own included, drops `reply` unfinished and with it the turn.
   std::string piece;
-  try {
-    while (reply->advance(piece)) {
-      if (on_piece && !on_piece(piece)) {
-        reply->finish();
-        break;
-      }
+  while (reply->advance(piece)) {
+    if (on_piece && !on_piece(piece)) {
+      reply->finish();
+      break;
     }
-  } catch (...) {  // also what the callback throws
-    reply->discard();
-    throw;
   }
   return reply->reply();
 }

@@ -28,7 +28,7 @@ class ChatCore {
   std::shared_ptr<ReplyStream::Engine> start(std::string_view prompt, const GenerateOptions& options);
   std::shared_ptr<ReplyStream::Engine> start(std::span<const Message> messages, const GenerateOptions& options);
   /// Computes a whole reply. `on_piece` may be empty.
-  Reply run(const std::shared_ptr<ReplyStream::Engine>& reply, const Chat::OnPiece& on_piece);
+  static Reply run(std::shared_ptr<ReplyStream::Engine> reply, const Chat::OnPiece& on_piece);
   void cancel() noexcept { cancelled_.store(true, std::memory_order_relaxed); }
 
   [[nodiscard]] const Conversation& conversation() const { return conversation_; }

@@ -183,6 +183,7 @@ void Generation::close_thinking() {
   }
   tokens_.insert(tokens_.end(), close.begin(), close.end());
   reply_.metrics.thinking_tokens += close.size();
+  answer_.push("\n\n");
   thinking_ = false;
 }
 

@@ -144,6 +144,13 @@ TEST_F(StreamTest, ACancelIsSeenDuringPrefill) {
   EXPECT_EQ(chat_.last_reply().metrics.reused_tokens, Session::kSlice) << "the slice fed before the cancel is lost";
 }
 
+TEST_F(StreamTest, ACancelDuringTheLastSliceOfPrefillGivesNoText) {
+  answers({"abc"});
+  stage_->on_forward = [&] { chat_.cancel(); };
+  EXPECT_EQ(chat_.stream("Hi", greedy(), {}).text, "");
+  EXPECT_EQ(chat_.last_reply().metrics.time_to_first_token_ms, 0);
+}
+
 TEST_F(StreamTest, ACancelFromAnotherThreadStopsAnEndlessReply) {
   stage_->script = {"<think>\n\n</think>\n\n" + std::string(90000, 'a')};
   stage_->on_forward = [] { std::this_thread::sleep_for(std::chrono::microseconds(200)); };

@@ -123,14 +123,22 @@ TEST_F(ThinkingTest, ASecondThoughtIsThinkingToo) {
 }
 
 TEST_F(ThinkingTest, ASecondThoughtIsNotPossibleWithoutABudget) {
-  stage_->script = {"<think>\nabcdef\n</think>\n\nHello<think>\nmore\n</think>\n\n<|im_end|>"};
-  GenerateOptions options = greedy(true);
-  options.max_thinking_tokens = 3;
-  options.max_tokens = 40;
-  const Reply reply = ask(options);
-  EXPECT_EQ(reply.thinking, "abc");
-  EXPECT_THAT(reply.text, Not(HasSubstr("think>")));
+  stage_->script = {"<think>\n\n</think>\n\nHello<think>\nmore\n</think>\n\nx<|im_end|>"};
+  GenerateOptions options = greedy(false);
+  options.max_tokens = 8;
+  const Reply off = ask(options);
+  EXPECT_EQ(off.thinking, "");
+  EXPECT_EQ(off.metrics.thinking_tokens, 0U);
+  EXPECT_THAT(stage_->text(), HasSubstr("Hello"));
   EXPECT_THAT(stage_->text(), Not(HasSubstr("Hello<think>")));
+
+  chat_.reset_conversation();
+  options = greedy(true);
+  options.max_thinking_tokens = 3;  // a newline, </think> and the second <think>, which is closed at once
+  const Reply on = ask(options);
+  EXPECT_EQ(on.text, "Hello\n\nx");
+  EXPECT_EQ(on.metrics.thinking_tokens, 3U + 4U);
+  EXPECT_THAT(stage_->text(), EndsWith("Hello<think>\n</think>\n\nx"));
 }
 
 TEST_F(ThinkingTest, StrayControlTokensAreNotText) {
