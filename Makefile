@@ -1,0 +1,58 @@
+# The two commands of the README: `make chat` and `make test`. Everything else is CMake underneath.
+
+BUILD ?= build
+JOBS  ?= $(shell nproc 2>/dev/null || echo 2)
+ARGS  ?=
+
+.PHONY: help chat build test sanitize tsan format tidy install clean
+
+help:
+	@echo "make chat       install what is missing, build, talk to the bundled model (ARGS='--model DIR …')"
+	@echo "make build      the executable: $(BUILD)/qwen35"
+	@echo "make test       build and run all tests"
+	@echo "make sanitize   the tests under AddressSanitizer and UBSan with clang, and 60 s of fuzzing"
+	@echo "make tsan       the threaded tests under ThreadSanitizer"
+	@echo "make format     clang-format every source file;  make tidy: clang-tidy on them"
+	@echo "make install    cmake --install (PREFIX=/usr/local)"
+
+# What is typed or piped belongs to the chat; what the build prints does not belong to its output.
+chat:
+	@$(MAKE) --no-print-directory build </dev/null >&2
+	@./$(BUILD)/qwen35 chat $(ARGS)
+
+build:
+	@tools/install-deps.sh build
+	@cmake -S . -B $(BUILD) -G Ninja -DCMAKE_BUILD_TYPE=Release -DQWEN35_BUILD_TESTS=OFF >/dev/null
+	@cmake --build $(BUILD) --parallel $(JOBS)
+
+test:
+	@tools/install-deps.sh build test
+	@cmake -S . -B $(BUILD) -G Ninja -DCMAKE_BUILD_TYPE=Release -DQWEN35_BUILD_TESTS=ON -DQWEN35_BUILD_EXAMPLES=ON -DQWEN35_WERROR=ON
+	@cmake --build $(BUILD) --parallel $(JOBS)
+	@ctest --test-dir $(BUILD) --output-on-failure --parallel $(JOBS)
+
+sanitize:
+	@tools/install-deps.sh build test clang
+	@cmake --preset asan
+	@cmake --build --preset asan --parallel $(JOBS)
+	@ctest --preset asan --parallel $(JOBS)
+
+tsan:
+	@tools/install-deps.sh build test clang
+	@cmake --preset tsan
+	@cmake --build --preset tsan --parallel $(JOBS) --target backend_test chat_test
+	@ctest --preset tsan
+
+format:
+	@git ls-files '*.cpp' '*.h' '*.inl' | xargs clang-format -i
+
+tidy:
+	@cmake -S . -B $(BUILD) -G Ninja >/dev/null
+	@git ls-files 'src/*.cpp' | grep -v kernels/avx | xargs -P $(JOBS) -n 4 clang-tidy -p $(BUILD) --quiet
+
+PREFIX ?= /usr/local
+install: build
+	@cmake --install $(BUILD) --prefix $(PREFIX)
+
+clean:
+	@rm -rf $(BUILD) build-asan build-tsan build-debug

@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Installs the Debian packages that are missing. usage: tools/install-deps.sh build|test|clang …
+# Says nothing and needs no rights when everything is there; elsewhere than on Debian it names what to install.
+set -euo pipefail
+
+packages=()
+for part in "$@"; do
+  case "$part" in
+    build) packages+=(g++ cmake ninja-build pkg-config libsimdjson-dev nlohmann-json3-dev libpcre2-dev libutf8proc-dev
+                      libcli11-dev libedit-dev) ;;
+    test)  packages+=(libgtest-dev libgmock-dev xz-utils) ;;
+    clang) packages+=(clang libclang-rt-dev) ;;
+    *) echo "unknown part: $part" >&2; exit 2 ;;
+  esac
+done
+
+if ! command -v dpkg-query >/dev/null; then
+  echo "This is not Debian: make sure that the counterparts of these packages are installed: ${packages[*]}" >&2
+  exit 0
+fi
+
+missing=()
+for package in "${packages[@]}"; do
+  state=$(dpkg-query -W -f='${Status}' "$package" 2>/dev/null || true)
+  [ "$state" = "install ok installed" ] || missing+=("$package")
+done
+[ ${#missing[@]} -gt 0 ] || exit 0
+
+as_root=()
+if [ "$(id -u)" != 0 ]; then
+  command -v sudo >/dev/null || { echo "Please install as root: apt-get install ${missing[*]}" >&2; exit 1; }
+  as_root=(sudo)
+fi
+echo "Installing ${missing[*]}" >&2
+"${as_root[@]}" apt-get update -qq >&2
+"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2
