@@ -75,7 +75,11 @@ void Bpe::encode_short(std::string_view word, std::vector<TokenId>& out, Scratch
 // rank anew, since the token it makes is longer than both sides of the pair. A long word has few ranks at a time, so
 // this beats a heap of single candidates several times over.
 void Bpe::encode_long(std::string_view word, std::vector<TokenId>& out, Scratch& scratch) const {
-  auto& [symbols, links, candidates, ranks, newest, due] = scratch;
+  auto& links = scratch.links;
+  auto& candidates = scratch.candidates;
+  auto& ranks = scratch.ranks;
+  auto& newest = scratch.newest;
+  auto& due = scratch.due;
   links.clear();
   candidates.clear();
   ranks.clear();
@@ -85,7 +89,7 @@ void Bpe::encode_long(std::string_view word, std::vector<TokenId>& out, Scratch&
     const auto byte = static_cast<unsigned char>(word[static_cast<std::size_t>(i)]);
     links.push_back({byte_tokens_[byte], i - 1, i + 1 < count ? i + 1 : -1});
   }
-  const auto link = [&links = links](std::int64_t i) -> Scratch::Link& { return links[static_cast<std::size_t>(i)]; };
+  const auto link = [&links](std::int64_t i) -> Scratch::Link& { return links[static_cast<std::size_t>(i)]; };
   const auto propose = [&, this](std::int64_t i) {
     if (i < 0 || link(i).after < 0) return;
     const TokenId left = link(i).id;
