@@ -5,6 +5,7 @@
 #include "checkpoint/synth.h"
 #include "cli/checkpoint_options.h"
 #include "cli/cli.h"
+#include "cli/options.h"
 
 namespace qwen35::cli {
 namespace {
@@ -36,9 +37,12 @@ void add_synth_command(CLI::App& app, Runner& run) {
   CLI::App* const command = app.add_subcommand("synth", "Draw a checkpoint of any shape, to test and time with");
   const auto options = std::make_shared<Options>();
   command->add_option("--config", options->config, "the config.json to draw for")->required()->type_name("FILE");
-  command->add_option("--seed", options->seed, "the same seed draws the same weights everywhere")
+  command
+      ->add_option_function<std::string>(
+          "--seed", [options](const std::string& text) { options->seed = parse_seed(text); },
+          "the same seed draws the same weights everywhere")
       ->type_name("N")
-      ->capture_default_str();
+      ->default_str("1");
   command->add_option("--out", options->write.destination, "the folder to make; it must not exist")
       ->required()
       ->type_name("DIR");

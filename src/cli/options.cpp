@@ -36,7 +36,11 @@ CLI::Validator range_check(double low, double high, bool low_included) {
   return CLI::Validator(check, high >= kUnlimited ? "at least " + number(low) : range);
 }
 
-/// CLI11 would take -1 for the largest number and the largest number and one for the largest.
+}  // namespace
+
+CLI::Validator in_range(double low, double high) { return range_check(low, high, true); }
+CLI::Validator above(double low, double high) { return range_check(low, high, false); }
+
 std::uint64_t parse_seed(const std::string& text) {
   std::uint64_t seed = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seed);
@@ -45,11 +49,6 @@ std::uint64_t parse_seed(const std::string& text) {
   }
   return seed;
 }
-
-}  // namespace
-
-CLI::Validator in_range(double low, double high) { return range_check(low, high, true); }
-CLI::Validator above(double low, double high) { return range_check(low, high, false); }
 
 void add_model_option(CLI::App& command, std::string& model, const std::string& standard) {
   CLI::Option* option =

@@ -3,6 +3,7 @@
 #include <qwen35/chat.h>
 
 #include <CLI/CLI.hpp>
+#include <cstdint>
 #include <string>
 
 namespace qwen35::cli {
@@ -11,6 +12,9 @@ namespace qwen35::cli {
 CLI::Validator in_range(double low, double high);
 /// A number in (low, high].
 CLI::Validator above(double low, double high);
+
+/// An integer from 0 to 2^64-1; CLI11's own conversion would take -1 for the largest. Throws CLI::ValidationError.
+std::uint64_t parse_seed(const std::string& text);
 
 /// Adds `--model`: a folder or a bundled name. Without a `standard` the option must be given.
 void add_model_option(CLI::App& command, std::string& model, const std::string& standard = {});

@@ -82,7 +82,8 @@ void silence_turn_ends(const std::filesystem::path& file) {
   stream.read(reinterpret_cast<char*>(&header_size), sizeof header_size);
   std::string header(header_size, '\0');
   stream.read(header.data(), static_cast<std::streamsize>(header.size()));
-  for (const auto& [name, tensor] : Json::parse(header).items()) {
+  const Json tensors = Json::parse(header);
+  for (const auto& [name, tensor] : tensors.items()) {
     if (!name.ends_with("embed_tokens.weight")) continue;
     const auto row_bytes = 2 * tensor["shape"][1].get<std::size_t>();  // bf16
     const std::string zeros(row_bytes, '\0');
