@@ -220,6 +220,7 @@ class TensorWriter {
 
 PendingFolder::PendingFolder(const std::filesystem::path& destination) : destination_(destination) {
   if (!destination_.has_filename()) destination_ = destination_.parent_path();  // "out/" means "out"
+  if (destination_.empty()) throw Error(ErrorCode::invalid_argument, "no name for the new folder");
   std::error_code ignored;
   if (std::filesystem::exists(std::filesystem::symlink_status(destination_, ignored))) {
     throw Error(ErrorCode::invalid_argument,
@@ -243,7 +244,8 @@ void PendingFolder::commit() {
   ::umask(mask);
   std::error_code error;
   ::chmod(partial_.c_str(), 0777 & ~mask);
-  if (!std::filesystem::exists(std::filesystem::symlink_status(destination_))) {
+  std::error_code ignored;
+  if (!std::filesystem::exists(std::filesystem::symlink_status(destination_, ignored))) {
     std::filesystem::rename(partial_, destination_, error);
   } else {
     error = std::make_error_code(std::errc::file_exists);
@@ -276,6 +278,15 @@ void write_config(const std::filesystem::path& folder, const std::string& json, 
   std::ofstream out(path, std::ios::binary);
   out << (changed ? config.dump(2) + "\n" : json);
   if (!out.flush()) throw Error(ErrorCode::bad_file, "cannot write " + path.string());
+}
+
+void copy_to(const std::filesystem::path& target, const std::filesystem::path& file) {
+  std::error_code error;
+  std::filesystem::copy_file(file, target, error);
+  if (error) {
+    throw Error(ErrorCode::bad_file,
+                "cannot copy " + file.string() + " to " + target.string() + ": " + error.message());
+  }
 }
 
 void check_quantization(Quantization q) {

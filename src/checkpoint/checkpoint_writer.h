@@ -39,7 +39,7 @@ struct WriteOptions {
 /// A checkpoint folder in the making: DESTINATION.partial-XXXXXX beside it, renamed by commit() and removed otherwise.
 class PendingFolder {
  public:
-  /// Throws invalid_argument when `destination` exists or its parent does not.
+  /// Throws invalid_argument when `destination` is empty or exists or its parent does not.
   explicit PendingFolder(const std::filesystem::path& destination);
   PendingFolder(const PendingFolder&) = delete;
   PendingFolder& operator=(const PendingFolder&) = delete;
@@ -62,6 +62,9 @@ bool write_tensors(const std::filesystem::path& folder, const ModelConfig& confi
 /// Writes `folder`/config.json: `json` unchanged but for the quantisation it states, which becomes that of the new
 /// file.
 void write_config(const std::filesystem::path& folder, const std::string& json, Quantization quantization);
+
+/// Copies one file to a name that is free. Throws bad_file.
+void copy_to(const std::filesystem::path& target, const std::filesystem::path& file);
 
 /// Throws invalid_argument unless `quantization` is a layout that exists, or 0 bits.
 void check_quantization(Quantization quantization);

@@ -317,6 +317,7 @@ CheckpointConfig parse_checkpoint_config(std::string_view json, std::string_view
   config.states_tying = tied.has_value();
   config.model.tie_word_embeddings = tied.value_or(true);
   read_quantization(top, config);
+  if (config.model.quantization.bits == 0) read_quantization(text, config);
   return config;
 }
 

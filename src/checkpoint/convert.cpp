@@ -75,8 +75,9 @@ bool convert(const ConvertOptions& options) {
   if (!write_tensors(folder.path(), weights.config, source, write)) return false;
   write_config(folder.path(), config, options.quantization);
   for (const std::string_view name : carried_files) {
-    if (std::filesystem::is_regular_file(options.source / name)) {
-      std::filesystem::copy_file(options.source / name, folder.path() / name);
+    std::error_code ignored;
+    if (std::filesystem::is_regular_file(options.source / name, ignored)) {
+      copy_to(folder.path() / name, options.source / name);
     }
   }
   folder.commit();

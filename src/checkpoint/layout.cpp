@@ -58,7 +58,7 @@ std::vector<TensorSpec> text_tensors(const ModelConfig& c) {
 }
 
 std::string hugging_face_name(std::string_view plain) {
-  return plain.starts_with("lm_head.") ? std::string(plain) : "model." + std::string(plain);
+  return plain == "lm_head" || plain.starts_with("lm_head.") ? std::string(plain) : "model." + std::string(plain);
 }
 
 std::string_view plain_name(std::string_view name) {

@@ -29,7 +29,7 @@ struct TensorSpec {
 /// Every tensor a checkpoint of this configuration must hold, sorted by Hugging Face name; lm_head only when untied.
 std::vector<TensorSpec> text_tensors(const ModelConfig& config);
 
-/// The name transformers gives a tensor of the text-only model: "model." before all but lm_head.
+/// The name transformers gives a tensor or module of the text-only model: "model." before all but lm_head.
 std::string hugging_face_name(std::string_view plain);
 
 /// Takes the prefix off a tensor or module name: `model.language_model.`, `language_model.model.`, `language_model.`,

@@ -79,7 +79,8 @@ bool synthesize(const SynthOptions& options) {
   check_quantization(options.quantization);
   const std::string json = read_text_file(options.config, longest_config);
   const CheckpointConfig config = parse_checkpoint_config(json, options.config.string());
-  if (!options.tokenizer.empty() && !std::filesystem::is_regular_file(options.tokenizer)) {
+  std::error_code ignored;
+  if (!options.tokenizer.empty() && !std::filesystem::is_regular_file(options.tokenizer, ignored)) {
     throw Error(ErrorCode::not_found, options.tokenizer.string() + " is not a file");
   }
 
@@ -91,9 +92,7 @@ bool synthesize(const SynthOptions& options) {
   write.progress = options.progress;
   if (!write_tensors(folder.path(), config.model, DrawnTensors(options.seed), write)) return false;
   write_config(folder.path(), json, options.quantization);
-  if (!options.tokenizer.empty()) {
-    std::filesystem::copy_file(options.tokenizer, folder.path() / "tokenizer.json");
-  }
+  if (!options.tokenizer.empty()) copy_to(folder.path() / "tokenizer.json", options.tokenizer);
   folder.commit();
   return true;
 }

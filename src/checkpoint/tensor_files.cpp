@@ -49,7 +49,8 @@ WeightMap read_index(const std::filesystem::path& path) {
 
 std::filesystem::path only_safetensors(const std::filesystem::path& folder) {
   std::filesystem::path found;
-  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
     if (entry.path().extension() != ".safetensors") continue;
     if (!found.empty()) {
       throw Error(ErrorCode::bad_file, folder.string() +

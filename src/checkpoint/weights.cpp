@@ -128,14 +128,18 @@ class Loader {
     const auto stated = config_.quantization_of(module);
     const std::string found = "has shape " + shape_text(weight.shape) + " with scales " + shape_text(scales.shape);
     if (!stated) refuse(weight, found + ", but config.json says that it is not quantised");
+    const std::string says = config_.model.quantization.bits != 0 || config_.overrides.contains(module)
+                                 ? "says "
+                                 : "states nothing, which means ";
     const auto per_row = [&](std::size_t bits) { return cols * bits / 32; };
     const std::vector<std::size_t> packed_shape{rows, per_row(static_cast<std::size_t>(stated->bits))};
     const std::vector<std::size_t> group_shape{rows, cols / static_cast<std::size_t>(stated->group_size)};
     if (cols % static_cast<std::size_t>(stated->group_size) != 0 || weight.shape != packed_shape ||
         scales.shape != group_shape) {
-      refuse(weight, found + implied(weight, scales, rows, cols) + "; config.json says " + quantization_text(*stated) +
-                         " of [" + std::to_string(rows) + ", " + std::to_string(cols) + "], which makes shape " +
-                         shape_text(packed_shape) + " with scales " + shape_text(group_shape));
+      refuse(weight, found + implied(weight, scales, rows, cols) + "; config.json " + says +
+                         quantization_text(*stated) + " of [" + std::to_string(rows) + ", " + std::to_string(cols) +
+                         "], which makes shape " + shape_text(packed_shape) + " with scales " +
+                         shape_text(group_shape));
     }
     if (biases.shape != group_shape) {
       refuse(biases, "has shape " + shape_text(biases.shape) + ", but the scales have " + shape_text(group_shape));

@@ -33,7 +33,7 @@ struct AffineMatrix {
 
 /// y = W x, W of rows × cols, as the checkpoint stores it. Points into the map that ModelWeights keeps alive.
 struct WeightMatrix {
-  std::string name;
+  std::string name;  ///< the module as transformers names it: "model.layers.0.mlp.up_proj", "lm_head"
   std::size_t rows = 0;
   std::size_t cols = 0;
   std::variant<DenseMatrix, AffineMatrix> storage;
@@ -92,7 +92,9 @@ struct ModelWeights {
 };
 
 /// Opens a Hugging Face or MLX checkpoint folder (model page, section 3) by mmap and checks every tensor against
-/// config.json: names, dtypes, shapes, finite scales. Throws bad_file naming file and tensor, or not_found.
+/// config.json: names, dtypes, shapes, finite scales. Where config.json ties the head to the embedding, an lm_head in
+/// the files is passed over; where it does not say, the presence of one decides. Throws bad_file naming file and
+/// tensor, or not_found.
 ModelWeights load_weights(const std::filesystem::path& folder);
 
 /// Tells the system that the checkpoint's pages may leave memory (after a backend has packed its own copy).

@@ -182,6 +182,8 @@ TEST_F(Convert, RefusesToOverwriteAndToQuantiseTwice) {
   expect_error([&] { convert(options); }, ErrorCode::invalid_argument, {"empty", "exists already"});
   options.destination = temporary.path() / "no/such/parent";
   expect_error([&] { convert(options); }, ErrorCode::invalid_argument, {"no/such/parent"});
+  options.destination = "";
+  expect_error([&] { convert(options); }, ErrorCode::invalid_argument, {"no name"});
   options.source = temporary.path() / "out0";
   options.destination = temporary.path() / "twice";
   expect_error([&] { convert(options); }, ErrorCode::unsupported, {"out0", "quantised already"});

@@ -151,6 +151,9 @@ TEST_F(HostileWeights, BitsOtherThanConfiguredNameBothShapes) {
   expect_refused(mlx_config, tiny_mlx, {up_proj + "weight", "[192, 8]", "2 bits", "[192, 4]"});
   mlx_config["quantization"] = {{"bits", 4}, {"group_size", 32}, {"model.layers.0.mlp.up_proj", false}};
   expect_refused(mlx_config, tiny_mlx, {up_proj + "weight", "not quantised"});
+  mlx_config.erase("quantization");
+  mlx_config.erase("quantization_config");
+  expect_refused(mlx_config, tiny_mlx, {"[512, 2]", "states nothing, which means 4 bits in groups of 64"});
   mlx_config["quantization"] = {{"bits", 4}, {"group_size", 128}};  // does not divide the 64 columns
   expect_refused(mlx_config, tiny_mlx, {"model.embed_tokens.weight", "groups of 128"});
 }

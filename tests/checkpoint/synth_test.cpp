@@ -41,6 +41,20 @@ TEST(Synth, WritesTheUntiedReference) {
   EXPECT_TRUE(load_weights(options.destination).lm_head);
 }
 
+TEST(Synth, TakesATokenizerAlong) {
+  const TemporaryFolder temporary;
+  write_bytes(temporary.path() / "other-name.json", "{}");
+  SynthOptions options;
+  options.config = test_data() / "reference/tiny/config.json";
+  options.destination = temporary.path() / "out";
+  options.tokenizer = temporary.path() / "absent.json";
+  EXPECT_THROW(synthesize(options), Error);
+  EXPECT_FALSE(std::filesystem::exists(options.destination));
+  options.tokenizer = temporary.path() / "other-name.json";
+  ASSERT_TRUE(synthesize(options));
+  EXPECT_EQ(file_bytes(options.destination / "tokenizer.json"), "{}");
+}
+
 TEST(Synth, AnyRangeCanBeDrawnAlone) {
   const TensorSpec tensor{"layers.0.mlp.up_proj.weight", TensorRole::matrix, {48, 40}};
   std::vector<float> whole(48 * 40);

@@ -28,6 +28,7 @@ TEST(Weights, LoadsHuggingFaceTiny) {
   // Every weight of the file is a bf16 of the text model.
   EXPECT_EQ(weights.parameters, 556504U / 2);
   EXPECT_EQ(weights.matrices().size(), 1 + 3 * 8 + 7U);
+  EXPECT_EQ(weights.matrices()[1]->name, "model.layers.0.linear_attn.in_proj_qkv");
   const auto& linear = std::get<LinearAttentionWeights>(weights.layers[0].mixer);
   EXPECT_EQ(linear.conv.size(), 192 * 4U);
   EXPECT_EQ(linear.in_proj_qkv.rows, 192U);
@@ -165,6 +166,39 @@ TEST_F(WeightForms, BodyAtAnyAddress) {
   }
 }
 
+TEST_F(WeightForms, ScalesInAnyFloatType) {
+  ConvertOptions options;
+  options.source = tiny;
+  options.destination = temporary.path() / "mlx";
+  options.quantization = {3, 32};
+  ASSERT_TRUE(convert(options));
+  config = file_bytes(options.destination / "config.json");
+  const LooseTensors bf16 = read_tensors(options.destination / "model.safetensors");
+  LooseTensors f16 = bf16;
+  LooseTensors f32 = bf16;
+  for (const auto& [name, tensor] : bf16) {
+    if (!name.ends_with(".scales") && !name.ends_with(".biases")) continue;
+    f16[name] = {"F16", tensor.shape, {}};
+    f32[name] = {"F32", tensor.shape, {}};
+    for (std::size_t i = 0; i < tensor.bytes.size(); i += 2) {
+      std::uint16_t bits = 0;
+      std::memcpy(&bits, tensor.bytes.data() + i, 2);
+      // bf16 has fewer digits than f16, and no scale or bias here is small enough to be subnormal in f16.
+      const float value = bf16_to_float(bits);
+      const std::uint16_t half = float_to_f16(value);
+      f16[name].bytes.append(reinterpret_cast<const char*>(&half), 2);
+      f32[name].bytes.append(reinterpret_cast<const char*>(&value), 4);
+    }
+  }
+  const ModelWeights reference = load_weights(options.destination);
+  const ModelWeights halves = load(f16);
+  EXPECT_EQ(std::get<AffineMatrix>(halves.embedding.storage).scale_type, FloatType::f16);
+  expect_same(halves, reference);
+  const ModelWeights singles = load(f32);
+  EXPECT_EQ(singles.embedding.bytes(), reference.embedding.bytes() + 512 * 2 * 2 * 2);
+  expect_same(singles, reference);
+}
+
 TEST_F(WeightForms, MixedBitsInOneFile) {
   const auto convert_to = [&](const char* name, Quantization quantization) {
     ConvertOptions options;
@@ -245,6 +279,7 @@ TEST_F(WeightForms, AHeadTheConfigurationTiesIsIgnored) {
   config = stated.dump();
   const ModelWeights untied = load(tensors);
   ASSERT_TRUE(untied.lm_head);
+  EXPECT_EQ(untied.lm_head->name, "lm_head");
   EXPECT_FALSE(untied.config.tie_word_embeddings);
   EXPECT_EQ(&untied.head(), &*untied.lm_head);
   tensors.erase("lm_head.weight");
