@@ -19,7 +19,8 @@ std::string reason() { return std::generic_category().message(errno); }
 }  // namespace
 
 MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  // O_NONBLOCK: a FIFO by that name must be refused below, not waited for.
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0) {
     const auto code = errno == ENOENT ? ErrorCode::not_found : ErrorCode::bad_file;
     throw Error(code, "cannot open " + path.string() + ": " + reason());

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 #include <qwen35/error.h>
+#include <sys/stat.h>
 
 #include <cstring>
 #include <fstream>
@@ -35,6 +36,14 @@ TEST(MappedFile, NamesWhatIsMissing) {
     EXPECT_NE(std::string(error.what()).find("no-such-file"), std::string::npos);
   }
   EXPECT_THROW(MappedFile{std::filesystem::path(testing::TempDir())}, Error);
+}
+
+TEST(MappedFile, RefusesAPipeInsteadOfWaiting) {
+  const auto path = std::filesystem::path(testing::TempDir()) / "pipe";
+  std::filesystem::remove(path);
+  ASSERT_EQ(::mkfifo(path.c_str(), 0600), 0);
+  EXPECT_THROW(MappedFile{path}, Error);
+  std::filesystem::remove(path);
 }
 
 }  // namespace

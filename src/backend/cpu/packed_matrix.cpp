@@ -71,6 +71,7 @@ PackedMatrix::PackedMatrix(const WeightMatrix& weights, bool pack, ThreadPool& p
     : weights_(&weights), rows_(weights.rows), cols_(weights.cols) {
   if (!pack || !weights.quantized()) return;
   const auto& from = std::get<AffineMatrix>(weights.storage);
+  if (from.scale_type == FloatType::f32) return;  // rare: keeps its precision on the float path instead of losing it here
   packed_.rows = rows_;
   packed_.cols = cols_;
   packed_.group_size = static_cast<std::size_t>(from.group_size);

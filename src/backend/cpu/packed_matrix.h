@@ -51,7 +51,7 @@ class AlignedArray {
 class PackedMatrix {
  public:
   PackedMatrix() = default;
-  /// Packs `weights` when it is quantised and `pack` is set; otherwise reads it in place.
+  /// Packs `weights` when it is quantised (with 16-bit scales) and `pack` is set; otherwise reads it in place.
   PackedMatrix(const WeightMatrix& weights, bool pack, ThreadPool& pool);
 
   [[nodiscard]] std::size_t rows() const { return rows_; }
