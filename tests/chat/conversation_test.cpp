@@ -158,7 +158,8 @@ TEST_F(ConversationTest, RefusesWhatMakesNoSense) {
   EXPECT_THAT(refusal([&] { next({{"user", "a"}, {"system", "b"}, {"user", "c"}}, greedy()); }), HasSubstr("ystem"));
   EXPECT_NE(refusal([&] { next({{"robot", "a"}, {"user", "c"}}, greedy()); }), "no error");
   EXPECT_NE(refusal([&] { next({{"tool", "a"}}, greedy()); }), "no error");
-  for (const std::string tools : {"{", "{}", "3", "[1]", "[[]]", "[{}", "null x", std::string(100000, '[').c_str()}) {
+  const std::vector<std::string> malformed = {"{", "{}", "3", "[1]", "[[]]", "[{}", "null x", std::string(100000, '[')};
+  for (const std::string& tools : malformed) {
     GenerateOptions options = greedy();
     options.tools = tools;
     EXPECT_THAT(refusal([&] { next("Hi", options); }), HasSubstr("tools")) << tools.substr(0, 20);
