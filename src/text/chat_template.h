@@ -20,19 +20,25 @@ struct TemplateOptions {
 };
 
 /// Qwen3.5's chat template, in code. `messages` is an array of objects {role, content, reasoning_content, tool_calls}
-/// as the OpenAI API has them, `tools` an array or null. Only what the template itself writes is control text. Throws
-/// invalid_argument with the template's own message ("No user query found in messages." and so on).
+/// as the OpenAI API has them (a call's arguments are an object, or an object as JSON text), `tools` an array or null.
+/// Only what the template itself writes is control text: content, tool definitions, names and arguments are plain. Text
+/// that is not well-formed UTF-8 is read with U+FFFD. Throws invalid_argument with the template's own message ("No user
+/// query found in messages." and so on), or one that names the field of a wrong type.
 ///
 /// `first_message` > 0 renders only what messages from that index on contribute (the earlier ones decide how): the text
-/// to feed after a history that has been fed already.
+/// to feed after a history that has been fed already. Behind an assistant's message, rendering messages[0, i) and then
+/// the rest from i gives the whole, but for one thing: the template keeps thinking only after the last query of the
+/// user, so a later query takes it out of the earlier part. A message's part ends with the "\n" behind its
+/// <|im_end|>: whoever fed a reply up to <|im_end|> feeds that line end too.
 PromptText render_chat(const nlohmann::ordered_json& messages, const nlohmann::ordered_json& tools,
                        const TemplateOptions& options, std::size_t first_message = 0);
 
 /// The JSON form of public messages, for render_chat.
 nlohmann::ordered_json to_json(std::span<const Message> messages);
 
-/// Parses JSON text for the template: key order kept, at most 200 levels deep, numbers kept as written where Python
-/// would. Throws invalid_argument naming `what`.
+/// Parses JSON text for the template as Python would: key order kept, a repeated key has its last value, integers
+/// beyond 64 bits keep their digits (see text/python_json.h), at most 200 levels deep. Throws invalid_argument naming
+/// `what`.
 nlohmann::ordered_json parse_json(std::string_view text, std::string_view what);
 
 }  // namespace qwen35

@@ -18,7 +18,9 @@ struct ParsedAnswer {
 };
 
 /// `tools`: the definitions given to the model (or null): a parameter whose schema says number, integer, boolean,
-/// object or array is read as JSON of that type when it is such; everything else stays a string.
+/// object or array is read as JSON of that type when it is such (True, False and None as the template writes them too);
+/// everything else stays a string. A missing end is forgiven once the function or all its parameters are closed; markup
+/// that is no call stays in the text as it was written. Linear in the length of the answer.
 ParsedAnswer parse_tool_calls(std::string_view answer, const nlohmann::ordered_json& tools);
 
 }  // namespace qwen35

@@ -28,12 +28,19 @@ double now() {
   return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) * 1e-9;
 }
 
+#if defined(__has_feature)
+#define QWEN35_HAS_FEATURE(name) __has_feature(name)
+#else
+#define QWEN35_HAS_FEATURE(name) 0
+#endif
+
 /// Optimised builds are timed; debug builds and sanitizers get a tenth of the speed.
 double slack() {
-#if defined(NDEBUG) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-  return 1;
-#else
+#if !defined(NDEBUG) || defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || \
+    QWEN35_HAS_FEATURE(address_sanitizer) || QWEN35_HAS_FEATURE(thread_sanitizer)
   return 10;
+#else
+  return 1;
 #endif
 }
 
