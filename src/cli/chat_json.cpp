@@ -88,6 +88,15 @@ Message message_from_json(const Json& json, std::string_view what, const std::st
   return message;
 }
 
+/// As JSON; what a model nested deeper than parse_json reads stays text.
+Json arguments_of(const ToolCall& call) {
+  try {
+    return parse_json(call.arguments, "arguments");
+  } catch (const Error&) {
+    return call.arguments;
+  }
+}
+
 int count_field(const Json& value, std::string_view what, const std::string& key) {
   expect(value.is_number_integer(), what, key, "an integer", value);
   const bool fits = value.is_number_unsigned()
@@ -180,7 +189,7 @@ std::string messages_to_text(std::span<const Message> messages) {
     Json entry = {{"role", message.role}, {"content", message.content}};
     if (!message.thinking.empty()) entry["thinking"] = message.thinking;
     for (const ToolCall& call : message.tool_calls) {
-      entry["tool_calls"].push_back({{"name", call.name}, {"arguments", parse_json(call.arguments, "tool call")}});
+      entry["tool_calls"].push_back({{"name", call.name}, {"arguments", arguments_of(call)}});
     }
     list.push_back(std::move(entry));
   }
@@ -192,7 +201,7 @@ std::string messages_to_text(std::span<const Message> messages) {
 Json reply_to_json(const Reply& reply) {
   Json calls = Json::array();
   for (const ToolCall& call : reply.tool_calls) {
-    calls.push_back({{"name", call.name}, {"arguments", parse_json(call.arguments, "arguments of " + call.name)}});
+    calls.push_back({{"name", call.name}, {"arguments", arguments_of(call)}});
   }
   const Metrics& metrics = reply.metrics;
   return {{"text", reply.text},

@@ -1,11 +1,14 @@
 #include "cli/interrupt.h"
 
+#include <fcntl.h>
 #include <qwen35/chat.h>
 #include <signal.h>
 #include <unistd.h>
 
+#include <array>
 #include <atomic>
 #include <cerrno>
+#include <system_error>
 
 namespace qwen35::cli {
 namespace {
@@ -13,6 +16,7 @@ namespace {
 // A signal handler may only touch lock-free atomics.
 std::atomic<bool> interrupt_seen{false};
 std::atomic<int> pollers{0};
+std::array<int, 2> wake{-1, -1};  // a pipe: read end, write end; set before the handler is
 std::atomic<Chat*> replying{nullptr};
 static_assert(std::atomic<bool>::is_always_lock_free && std::atomic<int>::is_always_lock_free &&
               std::atomic<Chat*>::is_always_lock_free);
@@ -21,6 +25,7 @@ extern "C" void on_interrupt(int /*signal*/) {
   if (pollers.load() == 0) _exit(kInterruptedExitCode);
   const int saved_errno = errno;
   interrupt_seen.store(true);
+  [[maybe_unused]] const ssize_t written = write(wake[1], "", 1);  // a full pipe is readable all the same
   if (Chat* chat = replying.load()) chat->cancel();
   errno = saved_errno;
 }
@@ -28,6 +33,11 @@ extern "C" void on_interrupt(int /*signal*/) {
 }  // namespace
 
 void install_interrupt_handler() {
+  if (pipe(wake.data()) != 0) throw std::system_error(errno, std::generic_category(), "cannot make a pipe");
+  for (const int end : wake) {
+    fcntl(end, F_SETFL, O_NONBLOCK);
+    fcntl(end, F_SETFD, FD_CLOEXEC);
+  }
   struct sigaction action = {};
   action.sa_handler = on_interrupt;
   sigemptyset(&action.sa_mask);
@@ -36,7 +46,14 @@ void install_interrupt_handler() {
 }
 
 bool interrupted() noexcept { return interrupt_seen.load(); }
-void clear_interrupt() noexcept { interrupt_seen.store(false); }
+int interrupt_fd() noexcept { return wake[0]; }
+
+void clear_interrupt() noexcept {
+  interrupt_seen.store(false);  // first: a Ctrl-C from here on counts again, even if its byte is drained
+  std::array<char, 64> bytes{};
+  while (read(wake[0], bytes.data(), bytes.size()) > 0) {
+  }
+}
 
 PollInterrupt::PollInterrupt() noexcept { pollers.fetch_add(1); }
 PollInterrupt::~PollInterrupt() { pollers.fetch_sub(1); }

@@ -9,13 +9,18 @@ namespace qwen35::cli {
 /// The exit code of a command that Ctrl-C ended: 128 + SIGINT, as shells report it.
 constexpr int kInterruptedExitCode = 130;
 
-/// Installs the process's SIGINT handler (main() does, once). Until a PollInterrupt or CancelOnInterrupt lives, Ctrl-C
-/// ends the process at once with kInterruptedExitCode; while one does, it only makes interrupted() true.
+/// Installs the process's SIGINT handler (main() does, once; throws std::system_error). Until a PollInterrupt or
+/// CancelOnInterrupt lives, Ctrl-C ends the process at once with kInterruptedExitCode; while one does, it only makes
+/// interrupted() true.
 void install_interrupt_handler();
 
 /// Whether Ctrl-C was pressed since the start or the last clear_interrupt(). Safe from any thread.
 bool interrupted() noexcept;
 void clear_interrupt() noexcept;
+
+/// A descriptor that is readable while interrupted() is true, so that a wait for input can be a wait for Ctrl-C too: a
+/// signal alone may come just before the wait, or to another thread.
+int interrupt_fd() noexcept;
 
 /// For work that must clean up: it asks interrupted() now and then, removes what is half done and returns
 /// kInterruptedExitCode. May be nested.

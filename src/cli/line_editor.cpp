@@ -3,9 +3,11 @@
 #include <fcntl.h>
 #include <histedit.h>
 #include <langinfo.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <clocale>
 #include <cstdio>
@@ -30,19 +32,25 @@ void use_utf8_locale() {
   if (locale == nullptr || std::strcmp(nl_langinfo(CODESET), "UTF-8") != 0) std::setlocale(LC_CTYPE, "C.UTF-8");
 }
 
-/// libedit's own reader tries an interrupted read a second time and would swallow Ctrl-C; this one returns.
+/// Waits until `fd` has something to read; false once Ctrl-C was pressed, whenever that was.
+bool wait_for_input(int fd) {
+  std::array<pollfd, 2> waiting{pollfd{fd, POLLIN, 0}, pollfd{interrupt_fd(), POLLIN, 0}};
+  while (!interrupted() && poll(waiting.data(), waiting.size(), -1) < 0 && errno == EINTR) {
+  }
+  return !interrupted();
+}
+
+/// libedit's own reader tries an interrupted read a second time and would swallow Ctrl-C; this one returns -1.
 int read_character(EditLine* editor, wchar_t* character) {
   FILE* in = nullptr;
   if (el_get(editor, EL_GETFP, 0, &in) != 0 || in == nullptr) return -1;
   std::mbstate_t state = {};
   for (;;) {
+    if (!wait_for_input(fileno(in))) return -1;
     char byte = 0;
     const ssize_t got = ::read(fileno(in), &byte, 1);
-    if (got == 0) return 0;
-    if (got < 0) {
-      if (errno == EINTR && !interrupted()) continue;  // a window resized, or back from Ctrl-Z
-      return -1;
-    }
+    if (got < 0 && errno == EINTR) continue;  // a window resized, or back from Ctrl-Z
+    if (got <= 0) return static_cast<int>(got);
     const std::size_t length = std::mbrtowc(character, &byte, 1, &state);
     if (length == static_cast<std::size_t>(-2)) continue;  // more bytes to come
     if (length == static_cast<std::size_t>(-1)) *character = L'\uFFFD';

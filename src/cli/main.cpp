@@ -61,8 +61,8 @@ int run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   signal(SIGPIPE, SIG_IGN);  // a reader that has gone shows as a failed write, which is reported
-  qwen35::cli::install_interrupt_handler();
   try {
+    qwen35::cli::install_interrupt_handler();
     return run(argc, argv);
   } catch (const std::bad_alloc&) {
     std::cerr << "error: out of memory\n";
