@@ -93,7 +93,7 @@ inline void unpack(const std::uint8_t* quants, std::size_t group_size, std::size
 /// One block of 16 rows against N tokens.
 template <int Bits, std::size_t N>
 inline void block_tokens(const PackedAffine& m, const std::uint8_t* block, std::size_t group_bytes,
-                         const QuantizedRows& x, std::size_t first, float* y, std::size_t y_stride, __mmask16 rows) {
+                         const QuantizedRows& x, std::size_t first, float* y, std::size_t y_stride, std::size_t rows) {
   const std::size_t groups = m.cols / m.group_size;
   __m512 total[N];
 #pragma GCC unroll 8
@@ -127,42 +127,14 @@ inline void block_tokens(const PackedAffine& m, const std::uint8_t* block, std::
       total[t] = _mm512_fmadd_ps(bias, _mm512_set1_ps(x.sums[at]), total[t]);
     }
   }
+  const auto mask = static_cast<__mmask16>((1U << rows) - 1);
 #pragma GCC unroll 8
-  for (std::size_t t = 0; t < N; ++t) _mm512_mask_storeu_ps(y + (first + t) * y_stride, rows, total[t]);
+  for (std::size_t t = 0; t < N; ++t) _mm512_mask_storeu_ps(y + (first + t) * y_stride, mask, total[t]);
 }
 
-template <int Bits>
-void affine_matmul_bits(const PackedAffine& m, std::size_t block_begin, std::size_t block_end, const QuantizedRows& x,
-                        float* y, std::size_t y_stride) {
-  const std::size_t planes = Bits == 8 ? 0 : Bits - 4;
-  const std::size_t group_bytes = 64 + m.group_size * (Bits == 8 ? 16 : 8) + planes * m.group_size * 2;
-  const std::size_t block_bytes = group_bytes * (m.cols / m.group_size);
-  for (std::size_t block = block_begin; block < block_end; ++block) {
-    const std::uint8_t* data = m.data + block * block_bytes;
-    const std::size_t left = m.rows - block * kBlockRows;
-    const auto rows = static_cast<__mmask16>(left >= kBlockRows ? 0xFFFF : (1U << left) - 1);
-    float* out = y + block * kBlockRows;
-    std::size_t t = 0;
-    for (; t + 8 <= x.tokens; t += 8) block_tokens<Bits, 8>(m, data, group_bytes, x, t, out, y_stride, rows);
-    if (t + 4 <= x.tokens) {
-      block_tokens<Bits, 4>(m, data, group_bytes, x, t, out, y_stride, rows);
-      t += 4;
-    }
-    for (; t < x.tokens; ++t) block_tokens<Bits, 1>(m, data, group_bytes, x, t, out, y_stride, rows);
-  }
-}
+constexpr std::size_t kTokens = 8;
 
-void affine_matmul(const PackedAffine& m, std::size_t block_begin, std::size_t block_end, const QuantizedRows& x,
-                   float* y, std::size_t y_stride) {
-  if (m.bits == 4)
-    affine_matmul_bits<4>(m, block_begin, block_end, x, y, y_stride);
-  else if (m.bits == 5)
-    affine_matmul_bits<5>(m, block_begin, block_end, x, y, y_stride);
-  else if (m.bits == 6)
-    affine_matmul_bits<6>(m, block_begin, block_end, x, y, y_stride);
-  else
-    affine_matmul_bits<8>(m, block_begin, block_end, x, y, y_stride);
-}
+#include "backend/cpu/kernels/affine_blocks.inl"
 
 constexpr Kernels kAvx512{"avx512", quantize_row, affine_matmul, gemm_nt,       gemm_nn, delta_step,  solve_lower,
                           rms_norm, l2_norm,      add,           scale,         axpby,   decay_scale, silu_mul,
