@@ -113,8 +113,9 @@ LineEditor::~LineEditor() {
 }
 
 LineEditor::Result LineEditor::read() {
+  // el_gets would show the prompt first, and a key pressed before the terminal is ready (Ctrl-D) would be lost.
+  el_set(impl_->editor, EL_PREP_TERM, 1);
   int count = 0;
-  errno = 0;
   const char* text = el_gets(impl_->editor, &count);
   if (interrupted()) {
     el_reset(impl_->editor);
