@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <utility>
+
 #include "backend/reference_data.h"
 
 namespace qwen35 {
@@ -11,6 +13,9 @@ struct Setup {
   const char* kind;
   bool float32;
 };
+
+/// The largest logit error seen, for the figure that is printed.
+float worst_error = 0;
 
 void check_case(Backend& backend, const ReferenceCase& reference, const std::vector<std::size_t>& pieces,
                 float tolerance) {
@@ -33,6 +38,7 @@ void check_case(Backend& backend, const ReferenceCase& reference, const std::vec
     worst = std::max(worst, std::fabs(logits[offset + i] - reference.logits[i]));
   }
   EXPECT_LT(worst, tolerance);
+  worst_error = std::max(worst_error, worst);
 
   std::vector<float> last(logits.end() - static_cast<std::ptrdiff_t>(vocab), logits.end());
   for (std::size_t step = 0; step < reference.greedy.size(); ++step) {
@@ -52,6 +58,8 @@ void check_folder(const std::filesystem::path& model, const std::filesystem::pat
     if (reference.ids.size() > longest) continue;
     for (const auto& piece : pieces) check_case(*backend, reference, piece, 2e-3F);
   }
+  std::printf("%s, %s: largest logit error %.2g\n", vectors.filename().c_str(), backend->description().c_str(),
+              static_cast<double>(std::exchange(worst_error, 0.0F)));
 }
 
 const std::vector<std::vector<std::size_t>> kWays{{100000}, {7, 1, 64, 13, 130}, {1}};
