@@ -10,6 +10,7 @@ if(QWEN35_SANITIZE)
   target_compile_options(qwen35_options INTERFACE -fsanitize=${QWEN35_SANITIZE} -fno-omit-frame-pointer
                                                   -fno-sanitize-recover=all)
   target_link_options(qwen35_options INTERFACE -fsanitize=${QWEN35_SANITIZE})
+  target_compile_definitions(qwen35_options INTERFACE QWEN35_SANITIZED)
 endif()
 if(QWEN35_BUILD_FUZZ)
   target_compile_options(qwen35_options INTERFACE -fsanitize=fuzzer-no-link)

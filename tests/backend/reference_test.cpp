@@ -98,5 +98,44 @@ TEST(Reference, Small) {
   check_folder(model.folder(), folder, {.kind = "reference"}, 65, {{100000}});
 }
 
+/// The whole 0.8B shape: 1.5 GB drawn, prompts up to 1000 tokens.
+TEST(Reference, Full) {
+#if defined(QWEN35_SANITIZED)
+  GTEST_SKIP() << "too slow under sanitizers; the release build runs it";
+#endif
+  const auto folder = shared_reference("full-0.8b");
+  if (folder.empty()) GTEST_SKIP() << "no reference/full-0.8b in " QWEN35_SHARED_DIR;
+  const DrawnModel model(folder / "config.json", 1);
+  const auto backend = make_backend(load_weights(model.folder()), {.kind = "cpu", .threads = 2, .float32 = true});
+  std::vector<float> logits(backend->config().vocab_size);
+  double worst = 0;
+  const auto reference = nlohmann::json::parse(std::ifstream(folder / "reference.json"));
+  ASSERT_EQ(reference.at("cases").size(), 4U);
+  for (const auto& one : reference.at("cases")) {
+    const auto ids = one.at("input_ids").get<std::vector<TokenId>>();
+    auto state = backend->make_state();
+    backend->forward(*state, ids, LogitRows::last, logits);
+    const auto top = one.at("last_top_ids").get<std::vector<std::size_t>>();
+    for (std::size_t i = 0; i < top.size(); ++i) {
+      worst =
+          std::max(worst, std::fabs(static_cast<double>(logits[top[i]]) - one.at("last_top_logits")[i].get<double>()));
+    }
+    const double highest = *std::max_element(logits.begin(), logits.end());
+    double sum = 0;
+    for (const float logit : logits) sum += std::exp(static_cast<double>(logit) - highest);
+    EXPECT_NEAR(highest + std::log(sum), one.at("last_logsumexp").get<double>(), 2e-2);
+    const auto greedy = one.at("greedy").get<std::vector<TokenId>>();
+    for (std::size_t step = 0; step < greedy.size(); ++step) {
+      const auto best = static_cast<TokenId>(std::max_element(logits.begin(), logits.end()) - logits.begin());
+      if (one.at("top2_gap")[step].get<double>() > 0.05) {
+        ASSERT_EQ(best, greedy[step]) << ids.size() << " tokens, step " << step;
+      }
+      backend->forward(*state, std::span(&greedy[step], 1), LogitRows::last, logits);
+    }
+  }
+  std::printf("full-0.8b: largest error of the top 64 logits %.2g\n", worst);
+  EXPECT_LT(worst, 2e-2);
+}
+
 }  // namespace
 }  // namespace qwen35
