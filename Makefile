@@ -51,8 +51,11 @@ tidy:
 	@git ls-files 'src/*.cpp' | grep -v kernels/avx | xargs -P $(JOBS) -n 4 clang-tidy -p $(BUILD) --quiet
 
 PREFIX ?= /usr/local
-install: build
-	@cmake --install $(BUILD) --prefix $(PREFIX)
+install:
+	@tools/install-deps.sh build
+	@cmake -S . -B $(BUILD) -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_INSTALL_PREFIX=$(PREFIX) >/dev/null
+	@cmake --build $(BUILD) --parallel $(JOBS)
+	@cmake --install $(BUILD)
 
 clean:
 	@rm -rf $(BUILD) build-asan build-tsan build-debug
