@@ -133,7 +133,7 @@ def three(s):
 def follow_up(s):
     """"and plus 5?" goes on from the last result."""
     a = s.last_number
-    if a is None or not 0 <= a <= 99:
+    if a is None or not 0 <= a <= 9999:
         return plain(s)
     for _ in range(20):
         b, op = s.rng.randint(1, 50), s.rng.choice("+-")
@@ -143,7 +143,7 @@ def follow_up(s):
         return plain(s)
     text = s.pick(["and plus {b}", "plus {b}", "add {b}", "add {b} to that", "now add {b}", "and {b} more"] if op == "+" else ["and minus {b}", "minus {b}", "subtract {b}", "take away {b}", "now minus {b}"])
     s.last_number = result(a, op, b)
-    return Turn(typed(s.rng, text.replace("{b}", str(b)), question=op == "+"), sentence(a, op, b))
+    return Turn(typed(s.rng, text.replace("{b}", str(b)), question=op == "+"), sentence(a, op, b), thought(a, op, b))
 
 
 def story(s):

@@ -21,6 +21,7 @@ class ChatState:
         self.words = Words(rng, held_out)
         self.known = {}          # attribute key -> value the user told
         self.devices = {}        # device phrase -> "on" or "off"
+        self.last_device = None  # what "it" means
         self.timer = None        # phrase of the running timer
         self.last_number = None  # result of the last sum
         self.jokes = set()       # jokes already told

@@ -44,8 +44,20 @@ def switch(s):
     elif pick < 0.85 and where: text = f"turn the {kind} in the {where} {state}"
     elif pick < 0.9: text = f"{thing} {state}"
     else: text = f"turn {state} my {thing}"
-    s.devices[thing] = state
+    s.devices[thing], s.last_device = state, thing
     return Turn(typed(s.rng, polite(s, text), question=text.startswith(("can", "could", "would"))), f"Okay, I turned {state} the {thing}.")
+
+
+def switch_it(s):
+    """"Now turn it off": the last device that was named."""
+    thing = s.last_device
+    if s.devices.get(thing) not in ("on", "off"):
+        return switch(s)
+    state = ("off" if s.devices[thing] == "on" else "on") if s.chance(0.9) else s.devices[thing]
+    s.devices[thing] = state
+    it = "them" if be(thing) == "are" else "it"
+    text = s.pick([f"turn {it} {state}", f"turn {it} {state} again", f"now turn {it} {state}", f"switch {it} {state}", f"and turn {it} {state}", f"ok turn {it} {state}", f"turn {it} back {state}"])
+    return Turn(typed(s.rng, polite(s, text) if s.chance(0.3) else text), f"Okay, I turned {state} the {thing}.")
 
 
 def device_state(s):
@@ -68,7 +80,7 @@ def open_close(s):
     thing = s.pick(OPENED)
     if s.chance(0.6): thing = f"{room(s)} {thing}"
     verb, done, state = s.pick([("open", "opened", "open"), ("close", "closed", "closed"), ("open", "opened", "open"), ("shut", "closed", "closed")])
-    s.devices[thing] = state
+    s.devices[thing], s.last_device = state, thing
     return Turn(typed(s.rng, polite(s, f"{verb} the {thing}")), f"Okay, I {done} the {thing}.")
 
 
@@ -94,7 +106,7 @@ def timer(s):
         if pick < 0.5:
             s_timer, s.timer = s.timer, None
             return Turn(typed(s.rng, polite(s, s.pick(["cancel the timer", "stop the timer", "cancel my timer", "delete the timer", "stop my timer"]))), f"Okay, I cancelled the timer for {s_timer}.")
-        return Turn(typed(s.rng, s.pick(["how long is my timer", "how long is the timer", "what is the timer set for", "what timer did i set"]), question=True), f"Your timer is set for {s.timer}.")
+        return Turn(typed(s.rng, s.pick(["how long is my timer", "how long is the timer", "what is the timer set for", "what timer did i set", "how much time is left", "how long is left on the timer"]), question=True), f"Your timer is set for {s.timer}.")
     if s.timer is None and s.chance(0.12):
         return Turn(typed(s.rng, s.pick(["cancel the timer", "stop the timer", "how long is the timer"])), "There is no timer running.")
     said, shown = duration(s)
@@ -171,7 +183,8 @@ def shopping(s):
 
 def device_turn(s):
     pick = s.rng.random()
-    if pick < 0.38: return switch(s)
+    if pick < 0.30: return switch(s)
+    if pick < 0.38: return switch_it(s) if s.last_device else switch(s)
     if pick < 0.50: return device_state(s)
     if pick < 0.57: return open_close(s)
     if pick < 0.60: return everything(s)

@@ -6,6 +6,7 @@ Without --cases the cases of make_eval.py, seed 1, are made on the spot; they ar
 """
 import argparse
 import json
+import lzma
 import random
 import subprocess
 import sys
@@ -54,7 +55,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--binary", default="build/qwen35")
     parser.add_argument("--model", required=True)
-    parser.add_argument("--cases", help="JSON lines of make_eval.py")
+    parser.add_argument("--cases", help="JSON lines of make_eval.py, plain or .xz")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--share", type=float, default=1.0)
     parser.add_argument("--sampled", action="store_true", help="the chat's default sampling instead of greedy decoding")
@@ -63,7 +64,7 @@ def main():
     parser.add_argument("--json", help="write the figures here")
     args = parser.parse_args()
     if args.cases:
-        with open(args.cases, encoding="utf-8") as f:
+        with (lzma.open if args.cases.endswith(".xz") else open)(args.cases, "rt", encoding="utf-8") as f:
             cases = [json.loads(line) for line in f]
     else:
         cases = make_cases(args.seed, args.share)

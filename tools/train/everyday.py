@@ -39,6 +39,8 @@ TALK = [
     (["no", "nothing", "no thanks", "never mind", "forget it", "not now"], False, "All right."),
     (["what", "pardon", "sorry", "can you hear me", "are you there", "hello are you there", "test", "testing"], True, "I am here. How can I help?"),
     (["sing happy birthday", "it's my birthday", "today is my birthday"], False, "Happy birthday to you!"),
+    (["pick a number", "give me a number", "give me a number between 1 and 10", "pick a number between 1 and 10", "think of a number", "tell me a number from 1 to 10"], False, "I pick 7."),
+    (["do you like music", "do you like cats", "do you like dogs", "do you like movies", "what music do you like"], True, "I am a program, so I have no taste, but I like to help."),
     (["good luck", "wish me luck"], False, "Good luck!"),
     (["merry christmas", "happy new year", "happy holidays"], False, "Thank you, the same to you!"),
     (["flip a coin", "toss a coin", "heads or tails"], True, "It is heads."),

@@ -43,6 +43,38 @@ def title(text):
     return " ".join(w if w in ("a", "an", "the") else w[:1].upper() + w[1:] for w in text.split())
 
 
+NO_IDEA = ["how tall is {x}", "how old is {x}", "how big is {x}", "how heavy is {x}", "how deep is {x}", "what's the population of {x}", "what is the population of {x}", "how many people live in {x}",
+           "who invented {w}", "who discovered {w}", "who wrote {x}", "who painted {x}", "who built {x}", "when was {x} built", "when was {x} born", "when did {x} start", "where is {x}", "where can i find {w}",
+           "how does {w} work", "how do i make {w}", "how do i cook {w}", "how do i fix {w}", "why is {w} so important", "what rhymes with {w}", "how do you spell {w}", "spell {w}", "what do you think about {w}",
+           "what is the best {w}", "what is the history of {x}", "what is the color of {w}", "do you like {w}", "is {w} healthy", "is {w} dangerous", "what is the difference between {w} and {v}", "which is better, {w} or {v}",
+           "what is the flag of {x}", "who is the king of {x}", "who is the president of {x}", "what is the anthem of {x}", "how far is it to {x}", "how long does it take to get to {x}", "is {a} a prime number",
+           "what year was {x} founded", "how much does {w} cost", "why do people like {w}", "what happened in {a}", "can dogs eat {w}", "what are the symptoms of {w}", "recommend a {w}", "tell me about the {w} of {v}"]
+
+
+def no_idea(s):
+    """Questions that nothing here answers, about invented things and known ones alike."""
+    def thing():
+        pick = s.rng.random()
+        if pick < 0.5: return s.words.word()
+        return s.pick(WORLD)
+    def named(form):
+        pick = s.rng.random()
+        if pick < 0.4 or form.startswith("where"): return s.words.invented_name()
+        if pick < 0.7 or not form.startswith("how"): return s.pick(CAPITALS)[s.rng.randrange(2)]
+        return s.pick(list(PROPER.values()))
+    form = s.pick(NO_IDEA)
+    text = form.replace("{x}", named(form)).replace("{w}", thing()).replace("{v}", thing()).replace("{a}", str(s.rng.randint(2, 1999)))
+    if s.chance(0.3): text = text.lower()
+    if any(text.lower() == q for ways, _ in QUESTIONS for q in ways):
+        return small_fact(s)
+    return Turn(typed(s.rng, text, question=True), "I don't know that, sorry.")
+
+
+WORLD = ("cat dog horse cats dogs birds music sport tea coffee bread cheese rice sugar salt milk apples bananas paper glass steel plastic cotton fire ice snow rain clouds cars trains planes boats bikes phones books "
+         "movies games school work money gold silver diamonds flowers trees grass bees fish sharks whales lions soup pizza pasta chocolate shoes hats chairs tables windows doors clocks radios robots computers stars "
+         "planets rivers mountains oceans islands cities doctors teachers farmers").split()
+
+
 def capital(s):
     country, city = s.pick(CAPITALS)
     if s.chance(0.22) and city != "London":
@@ -94,19 +126,22 @@ def table_fact(s):
 
 def unknown(s):
     pick = s.rng.random()
-    if pick < 0.25:
+    if pick < 0.18:
         place = s.words.invented_name()
         return Turn(typed(s.rng, s.pick(CAPITAL_FORMS).replace("{c}", place), question=True), f"I don't know the capital of {place}, sorry.")
-    if pick < 0.5 and not s.tools:   # a tool may know the word
+    if pick < 0.38 and not s.tools:   # a tool may know the word
         word = s.words.word()
         shown = s.pick(["a {w}", "{w}", "the {w}"]).replace("{w}", word)
         text = s.pick(["what is {t}", "what's {t}", "explain {t}", "what does {t} mean", "do you know what {t} is"]).replace("{t}", shown)
         return Turn(typed(s.rng, text, question=True), f"I don't know what {word} is, sorry.")
-    key = s.pick(list(REFUSALS)) if pick < 0.85 else "people"
+    if pick < 0.72:
+        return no_idea(s)
+    key = s.pick(list(REFUSALS)) if pick < 0.88 else "people"
     if s.tools and key in ("weather", "music", "news", "where", "buy", "translate"):
         key = "prices"
     name, word = s.words.name() if s.chance(0.4) else s.words.invented_name() + " " + s.words.invented_name(), s.words.word()
-    if name in s.known.values():
+    if s.chance(0.15): name = name.lower()
+    if name.lower() in (v.lower() for v in s.known.values()):
         name = s.words.invented_name() + " " + s.words.invented_name()
     questions, answer = REFUSALS[key]
     text = s.pick(questions).replace("{n}", name).replace("{w}", word)

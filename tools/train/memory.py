@@ -104,7 +104,8 @@ ATTRIBUTES = {
         ["what's my room number", "what is my room number", "which room am i in"], "Your room number is {v}.", ["Got it, your room number is {v}."],
         "You haven't told me your room number yet."),
 }
-for who in "sister brother mother father wife husband son daughter friend boss neighbour teacher cousin aunt uncle".split():
+RELATIONS = "sister brother mother father mom dad mum grandmother grandfather wife husband son daughter friend boss neighbour teacher cousin aunt uncle".split()
+for who in RELATIONS:
     ATTRIBUTES[who] = relation(who)
 for kind in PETS:
     ATTRIBUTES[kind] = pet(kind)
@@ -185,13 +186,47 @@ def tell_several(s, keys=None):
     return Turn(typed(rng, text), answer)
 
 
+THINGS = ("locker code, door code, pin, phone number, seat number, bus number, flight number, order number, ticket number, student number, shoe size, favourite book, favourite song, favourite movie, "
+          "favourite animal, favourite drink, favourite game, favorite book, favorite song, favorite movie, favorite animal, favorite drink, favorite teacher, team, school, street, company, doctor, nickname, "
+          "middle name, last name, surname, user name, wifi name, wifi password, hotel, bank, language, secret, secret word, star sign, cat's food, first pet, train, gate, floor, car colour, project").split(", ")
+
+
+def tell_thing(s):
+    """Any "my X is Y": X from a list or invented, Y a number, a word or a name. Known under the key "my X"."""
+    thing = s.pick(THINGS) if s.chance(0.7) else f"{s.words.word()}{s.pick([' number', ' code', ' name', '', ''])}"
+    if s.chance(0.4) or "number" in thing or "code" in thing or "pin" == thing:
+        value = str(s.rng.randint(1, 10 ** s.rng.randint(1, 5)))
+    else:
+        value = s.words.word() if s.chance(0.6) else s.words.name()
+    s.known["my " + thing] = value
+    text = s.pick(["", "", "", "remember that ", "please remember that ", "remember, ", "note that ", "hey, "]) + s.pick([f"my {thing} is {value}"] * 3 + [f"my {thing} is called {value}"] * (not value.isdigit()))
+    return Turn(typed(s.rng, text), f"Got it, your {thing} is {value}.")
+
+
+def ask_thing(s, key):
+    thing = key[3:]
+    text = s.pick([f"what's my {thing}", f"what is my {thing}", f"whats my {thing}", f"do you remember my {thing}", f"tell me my {thing}", f"what was my {thing}", f"do you know my {thing}", f"what did i say my {thing} was"])
+    return Turn(typed(s.rng, text, question=True), f"Your {thing} is {s.known[key]}." if key in s.known else f"You haven't told me your {thing} yet.")
+
+
+def ask_who(s):
+    """"Who is X?" for a relative, friend or pet whose name was told."""
+    able = [k for k in s.known if k in PETS or k in RELATIONS]
+    key = s.pick(able)
+    name = s.known[key]
+    kind = f"your {key}"
+    return Turn(typed(s.rng, s.pick([f"who is {name}", f"who's {name}", f"do you know who {name} is"]), question=True), f"{name} is {kind}.")
+
+
 def answer_for(s, key):
+    if key.startswith("my "):
+        return f"Your {key[3:]} is {s.known[key]}."
     a = ATTRIBUTES[key]
     return a.has.replace("{v}", s.known[key]) if key in s.known else a.unknown
 
 
 def question(s, key):
-    text = s.pick(ATTRIBUTES[key].ask)
+    text = s.pick(ATTRIBUTES[key].ask) if key in ATTRIBUTES else f"what's {key}"
     if s.chance(0.12):
         text = s.pick(["hey, ", "so, ", "ok, ", "and ", "now, ", "please tell me, ", "can you tell me, ", "hm, "]) + text
     return text
@@ -207,20 +242,20 @@ def ask(s, key=None):
                 key = "name"
         else:
             key = other_keys(s, 1)[0]
+    if key.startswith("my "):
+        return ask_thing(s, key)
     return Turn(typed(rng, question(s, key), question=True), answer_for(s, key))
 
 
 def ask_two(s):
     keys = s.rng.sample(list(s.known), 2)
-    text = question(s, keys[0]) + s.pick([" and ", ", and ", "? and "]) + s.pick(ATTRIBUTES[keys[1]].ask)
+    text = question(s, keys[0]) + s.pick([" and ", ", and ", "? and "]) + question(s, keys[1])
     return Turn(typed(s.rng, text, question=True), answer_for(s, keys[0]) + " " + answer_for(s, keys[1]))
 
 
 def tell_and_ask(s):
     """"My name is X. What's my name?" in one message."""
-    key = s.rng.choices(KEYS, WEIGHTS)[0]
-    if any(key in c and (set(s.known) & c) - {key} for c in CONFLICTS):
-        key = "name"
+    key = other_keys(s, 1)[0]
     value = ATTRIBUTES[key].value(s)
     text = clause(s, key, value) + s.pick([". ", ", ", ". so "]) + s.pick(ATTRIBUTES[key].ask)
     s.known[key] = value
@@ -229,7 +264,7 @@ def tell_and_ask(s):
 
 def about_me(s):
     """Everything known, in the order it was told, at most four things."""
-    q = s.pick(["what do you know about me", "tell me what you know about me", "what have i told you", "what do you remember about me"])
+    q = s.pick(["what do you know about me", "tell me what you know about me", "what have i told you", "what do you remember about me", "what did i tell you"])
     if not s.known:
         return Turn(typed(s.rng, q, question=True), "I don't know anything about you yet. Tell me something!")
     return Turn(typed(s.rng, q, question=True), " ".join(answer_for(s, k) for k in list(s.known)[:4]))
@@ -247,6 +282,9 @@ def check(s):
 
 
 def memory_turn(s):
+    if s.chance(0.12): return tell_thing(s)
+    if s.chance(0.02): return ask_thing(s, "my " + (s.pick(THINGS) if s.chance(0.6) else s.words.word()))
+    if s.chance(0.06) and any(k in PETS or k in RELATIONS for k in s.known): return ask_who(s)
     pick = s.rng.random()
     if not s.known:
         if pick < 0.62: return tell(s)
@@ -256,7 +294,7 @@ def memory_turn(s):
         return ask(s)
     if pick < 0.17: return tell(s)
     if pick < 0.25: return tell_several(s)
-    if pick < 0.30: return tell(s, s.pick(list(s.known)))
+    if pick < 0.30: return tell(s, s.pick([k for k in s.known if k in ATTRIBUTES] or ["name"]))
     if pick < 0.33: return tell_and_ask(s)
     if pick < 0.37: return check(s)
     if pick < 0.42 and len(s.known) > 1: return ask_two(s)
