@@ -3,7 +3,7 @@
 /// The public face: a conversation with Qwen3.5 on this machine.
 ///
 ///     auto chat = qwen35::Chat::from_pretrained();
-///     std::string reply = chat.generate("What is Swift?", {.system_prompt = "Answer briefly."});
+///     std::string reply = chat.generate("What is gravity?", {.system_prompt = "Answer briefly."});
 ///     for (std::string_view piece : chat.stream("Tell me a joke")) std::cout << piece << std::flush;
 
 #include <qwen35/error.h>
