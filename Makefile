@@ -3,6 +3,7 @@
 BUILD ?= build
 JOBS  ?= $(shell nproc 2>/dev/null || echo 2)
 ARGS  ?=
+WERROR ?= OFF
 
 .PHONY: help chat build test sanitize tsan format tidy install clean
 
@@ -27,7 +28,7 @@ build:
 
 test:
 	@tools/install-deps.sh build test
-	@cmake -S . -B $(BUILD) -G Ninja -DCMAKE_BUILD_TYPE=Release -DQWEN35_BUILD_TESTS=ON -DQWEN35_BUILD_EXAMPLES=ON -DQWEN35_WERROR=ON
+	@cmake -S . -B $(BUILD) -G Ninja -DCMAKE_BUILD_TYPE=Release -DQWEN35_BUILD_TESTS=ON -DQWEN35_BUILD_EXAMPLES=ON -DQWEN35_WERROR=$(WERROR)
 	@cmake --build $(BUILD) --parallel $(JOBS)
 	@ctest --test-dir $(BUILD) --output-on-failure --parallel $(JOBS)
 
