@@ -63,6 +63,7 @@ struct BackendOptions {
   std::string kind = "auto";  ///< "auto", "cpu", "reference"
   int threads = 0;            ///< 0: one for each core this process may use
   bool float32 = false;       ///< cpu: float32 arithmetic on the stored weights
+  bool pin_threads = false;   ///< cpu: each thread stays on a core of its own, the one that makes the backend too
 };
 
 /// Throws invalid_argument for an unknown kind. The weights are moved in; the backend keeps what it needs of them.

@@ -2,8 +2,14 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
+#include <barrier>
 #include <chrono>
 #include <numeric>
+
+#if defined(__linux__)
+#include <sched.h>
+#endif
 
 namespace qwen35::cpu {
 namespace {
@@ -47,6 +53,42 @@ TEST(ThreadPool, WakesWorkersThatFellAsleep) {
     EXPECT_EQ(count.load(), 100);
   }
 }
+
+#if defined(__linux__)
+std::vector<int> allowed_cores() {
+  cpu_set_t set;
+  std::vector<int> cores;
+  EXPECT_EQ(sched_getaffinity(0, sizeof(set), &set), 0);
+  for (int core = 0; core < CPU_SETSIZE; ++core) {
+    if (CPU_ISSET(core, &set)) cores.push_back(core);
+  }
+  return cores;
+}
+
+TEST(ThreadPool, PinnedThreadsStayOnTheirCore) {
+  constexpr std::size_t kThreads = 3;
+  const std::vector<int> before = allowed_cores();
+  {
+    ThreadPool pool(kThreads, true);
+    std::array<std::vector<int>, kThreads> seen;
+    std::barrier together(kThreads);  // no thread takes a second range before each has one
+    pool.run(kThreads, 1, [&](std::size_t, std::size_t, std::size_t thread) {
+      seen[thread] = allowed_cores();
+      together.arrive_and_wait();
+    });
+    for (std::size_t i = 0; i < kThreads; ++i) {
+      EXPECT_EQ(seen[i], std::vector<int>{before[i % before.size()]}) << "thread " << i;
+    }
+  }
+  EXPECT_EQ(allowed_cores(), before);
+}
+
+TEST(ThreadPool, ThreadsMayMoveUnlessPinned) {
+  const std::vector<int> before = allowed_cores();
+  const ThreadPool pool(2);
+  EXPECT_EQ(allowed_cores(), before);
+}
+#endif
 
 }  // namespace
 }  // namespace qwen35::cpu

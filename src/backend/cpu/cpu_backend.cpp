@@ -36,7 +36,7 @@ class CpuBackend final : public Backend {
         config_(weights_.config),
         float32_(options.float32),
         kernels_(select_kernels()),
-        pool_(options.threads),
+        pool_(options.threads, options.pin_threads),
         context_{config_, kernels_, pool_, {}, {}, {}, {}, {}, {}} {
     const bool pack = !float32_;
     embedding_ = PackedMatrix(weights_.embedding, pack, pool_);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <span>
 
 #if defined(__linux__)
 #include <sched.h>
@@ -26,19 +27,47 @@ void pause() {
 #endif
 }
 
-std::size_t usable_cores() {
+/// The cores that the calling thread may use; empty where the system does not say.
+std::vector<int> allowed_cores() {
+  std::vector<int> cores;
 #if defined(__linux__)
   cpu_set_t set;
-  if (sched_getaffinity(0, sizeof(set), &set) == 0) return static_cast<std::size_t>(std::max(1, CPU_COUNT(&set)));
+  if (sched_getaffinity(0, sizeof(set), &set) == 0) {
+    for (int core = 0; core < CPU_SETSIZE; ++core) {
+      if (CPU_ISSET(core, &set)) cores.push_back(core);
+    }
+  }
 #endif
-  return std::max(1U, std::thread::hardware_concurrency());
+  return cores;
+}
+
+/// Keeps the calling thread on `cores`. A refusal changes nothing: pinning is for even measurements, not for results.
+void stay_on([[maybe_unused]] std::span<const int> cores) noexcept {
+#if defined(__linux__)
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  for (const int core : cores) CPU_SET(core, &set);
+  sched_setaffinity(0, sizeof(set), &set);
+#endif
+}
+
+std::size_t usable_cores() {
+  const std::size_t allowed = allowed_cores().size();
+  return allowed > 0 ? allowed : std::max(1U, std::thread::hardware_concurrency());
 }
 
 }  // namespace
 
-ThreadPool::ThreadPool(int threads) {
+ThreadPool::ThreadPool(int threads, bool pin_threads) {
   const std::size_t count = threads > 0 ? static_cast<std::size_t>(threads) : usable_cores();
-  for (std::size_t i = 1; i < count; ++i) workers_.emplace_back([this, i] { work(i); });
+  if (pin_threads) cores_ = allowed_cores();
+  for (std::size_t i = 1; i < count; ++i) {
+    workers_.emplace_back([this, i] {
+      if (!cores_.empty()) stay_on(std::span(cores_).subspan(i % cores_.size(), 1));
+      work(i);
+    });
+  }
+  if (!cores_.empty()) stay_on(std::span(cores_).first(1));
 }
 
 ThreadPool::~ThreadPool() {
@@ -46,6 +75,7 @@ ThreadPool::~ThreadPool() {
   wake_.fetch_add(1);
   wake_.notify_all();
   for (auto& worker : workers_) worker.join();
+  if (!cores_.empty() && std::this_thread::get_id() == caller_) stay_on(cores_);
 }
 
 void ThreadPool::run_erased(std::size_t n, std::size_t grain, Function function, void* context) {

@@ -14,8 +14,10 @@ namespace qwen35::cpu {
 /// costs nothing. One thread at a time may call run(); loops do not nest.
 class ThreadPool {
  public:
-  /// `threads` counts the caller; 0: one for each core this process may use (its affinity mask).
-  explicit ThreadPool(int threads);
+  /// `threads` counts the caller; 0: one for each core this process may use (its affinity mask). With `pin_threads`
+  /// thread i stays on the i-th core of that mask (counted round when there are more threads); the caller, the thread
+  /// that makes the pool, gets its mask back when it destroys it. Linux only, ignored elsewhere.
+  explicit ThreadPool(int threads, bool pin_threads = false);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
@@ -56,6 +58,8 @@ class ThreadPool {
   std::size_t n_ = 0;
   std::size_t grain_ = 1;
   std::vector<std::thread> workers_;
+  std::vector<int> cores_;  ///< the caller's affinity mask before it was pinned; empty: nothing is pinned
+  std::thread::id caller_ = std::this_thread::get_id();
 };
 
 }  // namespace qwen35::cpu
