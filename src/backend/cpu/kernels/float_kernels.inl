@@ -2,6 +2,11 @@
 // anonymous namespace, so that nothing compiled for one instruction set can be linked into another; for the same reason
 // it uses no inline function of the standard library (std::max, std::sqrt). Shapes: kernels.h.
 
+/// Vectors of columns that a strip takes, enough independent sums to cover the latency of a multiply-add.
+constexpr std::size_t kStrip = V::width == 4 ? 8 : 4;
+/// Columns of a tile of sums: 4 rows × 4 are 16 of 32 registers; AVX2 has 16 in all.
+constexpr std::size_t kTileColumns = V::width == 8 ? 2 : 4;
+
 inline float larger(float a, float b) { return a > b ? a : b; }
 
 /// e^x to about 2 ulp: x = n ln2 + r with |r| <= ln2 / 2, a degree-6 polynomial in r, times 2^n. Below -87 the result
@@ -218,8 +223,8 @@ inline void delta_strip(float* s, std::size_t dk, std::size_t dv, const float* q
 void delta_step(float* s, std::size_t dk, std::size_t dv, const float* q, const float* k, const float* v, float g,
                 float beta, float* y) {
   std::size_t col = 0;
-  for (; col + 4 * V::width <= dv; col += 4 * V::width)
-    delta_strip<4>(s + col, dk, dv, q, k, v + col, g, beta, y + col);
+  for (; col + kStrip * V::width <= dv; col += kStrip * V::width)
+    delta_strip<kStrip>(s + col, dk, dv, q, k, v + col, g, beta, y + col);
   for (; col + V::width <= dv; col += V::width) delta_strip<1>(s + col, dk, dv, q, k, v + col, g, beta, y + col);
   for (; col < dv; ++col) {
     float memory = 0;
@@ -237,17 +242,18 @@ void delta_step(float* s, std::size_t dk, std::size_t dv, const float* q, const 
 void solve_lower(std::size_t n, std::size_t cols, const float* a, std::size_t lda, float* u, std::size_t ldu) {
   for (std::size_t i = 1; i < n; ++i) {
     std::size_t c = 0;
-    for (; c + 4 * V::width <= cols; c += 4 * V::width) {
-      V sum[4];
+    for (; c + kStrip * V::width <= cols; c += kStrip * V::width) {
+      V sum[kStrip];
 #pragma GCC unroll 8
-      for (std::size_t l = 0; l < 4; ++l) sum[l] = V::load(u + i * ldu + c + l * V::width);
+      for (std::size_t l = 0; l < kStrip; ++l) sum[l] = V::load(u + i * ldu + c + l * V::width);
       for (std::size_t j = 0; j < i; ++j) {
         const V factor = V::set(a[i * lda + j]);
 #pragma GCC unroll 8
-        for (std::size_t l = 0; l < 4; ++l) sum[l] = V::fnma(factor, V::load(u + j * ldu + c + l * V::width), sum[l]);
+        for (std::size_t l = 0; l < kStrip; ++l)
+          sum[l] = V::fnma(factor, V::load(u + j * ldu + c + l * V::width), sum[l]);
       }
 #pragma GCC unroll 8
-      for (std::size_t l = 0; l < 4; ++l) sum[l].store(u + i * ldu + c + l * V::width);
+      for (std::size_t l = 0; l < kStrip; ++l) sum[l].store(u + i * ldu + c + l * V::width);
     }
     for_vectors(cols - c, [&](std::size_t offset, std::size_t count) {
       V sum = load_part(u + i * ldu + c + offset, count);
@@ -330,11 +336,11 @@ inline void dot_rows(std::size_t m, std::size_t k, const float* a, std::size_t l
   for (; i < m; ++i) dot_tile<1, N, B>(k, a + i * lda, lda, b, ldb, c + i * ldc, ldc);
 }
 
-/// Four rows of b at a time (or kTileN where registers are scarce), all rows of a against them.
+/// kTileColumns rows of b at a time, all rows of a against them.
 template <typename B>
 inline void gemm_nt_typed(std::size_t m, std::size_t n, std::size_t k, const float* a, std::size_t lda,
                           const void* data, std::size_t ldb, float* c, std::size_t ldc) {
-  constexpr std::size_t tile = V::width == 16 ? 4 : 2;  // 16 + 5 of 32 registers, or 8 + 5 of 16
+  constexpr std::size_t tile = kTileColumns;
   const auto* b = static_cast<const typename B::Type*>(data);
   std::size_t j = 0;
   for (; j + tile <= n; j += tile) dot_rows<tile, B>(m, k, a, lda, b + j * ldb, ldb, c + j, ldc);
@@ -392,7 +398,7 @@ inline void product_rows(std::size_t m, std::size_t k, const float* a, std::size
 
 void gemm_nn(std::size_t m, std::size_t n, std::size_t k, const float* a, std::size_t lda, const float* b,
              std::size_t ldb, float* c, std::size_t ldc, bool accumulate) {
-  constexpr std::size_t tile = V::width == 16 ? 4 : 2;
+  constexpr std::size_t tile = kTileColumns;
   std::size_t j = 0;
   for (; j + tile * V::width <= n; j += tile * V::width)
     product_rows<tile>(m, k, a, lda, b + j, ldb, c + j, ldc, accumulate);
