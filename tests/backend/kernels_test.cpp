@@ -189,17 +189,23 @@ TEST_P(KernelsTest, QuantizesRowsAlike) {
     x[4] = -3e38F;
     for (std::size_t i = 1 + group; i < 1 + 2 * group; ++i) x[i] = 0;
     for (std::size_t i = 1 + 2 * group; i < 1 + 3 * group; ++i) x[i] *= 1e-42F;  // subnormal
-    std::vector<std::int8_t> values_x(8 * group);
-    auto values_y = values_x;
-    std::vector<float> scales_x(4);
-    auto scales_y = scales_x;
-    auto sums_x = scales_x;
-    auto sums_y = scales_x;
-    fast.quantize_row(x.data() + 1, 4 * group, group, values_x.data(), scales_x.data(), sums_x.data());
-    scalar.quantize_row(x.data() + 1, 4 * group, group, values_y.data(), scales_y.data(), sums_y.data());
-    EXPECT_EQ(values_x, values_y);
-    EXPECT_EQ(scales_x, scales_y);
-    EXPECT_EQ(sums_x, sums_y);
+    for (const std::size_t width : {1U, 3U, 6U}) {
+      // The last token of a tile: its neighbours' places must not be touched.
+      std::vector<std::int8_t> values_x(8 * group * width, 99);
+      auto values_y = values_x;
+      std::vector<float> scales_x(4 * width, -1.0F);
+      auto scales_y = scales_x;
+      auto sums_x = scales_x;
+      auto sums_y = scales_x;
+      const std::size_t last = width - 1;
+      fast.quantize_row(x.data() + 1, 4 * group, group, width, values_x.data() + 8 * last, scales_x.data() + last,
+                        sums_x.data() + last);
+      scalar.quantize_row(x.data() + 1, 4 * group, group, width, values_y.data() + 8 * last, scales_y.data() + last,
+                          sums_y.data() + last);
+      EXPECT_EQ(values_x, values_y);
+      EXPECT_EQ(scales_x, scales_y);
+      EXPECT_EQ(sums_x, sums_y);
+    }
   }
 }
 

@@ -71,7 +71,8 @@ PackedMatrix::PackedMatrix(const WeightMatrix& weights, bool pack, ThreadPool& p
     : weights_(&weights), rows_(weights.rows), cols_(weights.cols) {
   if (!pack || !weights.quantized()) return;
   const auto& from = std::get<AffineMatrix>(weights.storage);
-  if (from.scale_type == FloatType::f32) return;  // rare: keeps its precision on the float path instead of losing it here
+  if (from.scale_type == FloatType::f32)
+    return;  // rare: keeps its precision on the float path instead of losing it here
   packed_.rows = rows_;
   packed_.cols = cols_;
   packed_.group_size = static_cast<std::size_t>(from.group_size);
@@ -157,6 +158,7 @@ void Activations::assign(const float* x, std::size_t tokens, std::size_t cols,
                          std::span<const PackedMatrix* const> matrices, const Kernels& kernels, ThreadPool& pool) {
   x_ = x;
   tokens_ = tokens;
+  width_ = std::clamp<std::size_t>(tokens, 1, kernels.tile);
   for (Form& form : forms_) form.group_size = 0;
   for (const PackedMatrix* matrix : matrices) {
     const std::size_t group_size = matrix->group_size();
@@ -167,10 +169,14 @@ void Activations::assign(const float* x, std::size_t tokens, std::size_t cols,
     form.values.reserve(tokens * cols * 2);
     form.scales.reserve(tokens * groups);
     form.sums.reserve(tokens * groups);
-    pool.run(tokens, 8, [&](std::size_t begin, std::size_t end, std::size_t) {
-      for (std::size_t t = begin; t < end; ++t) {
-        kernels.quantize_row(x + t * cols, cols, group_size, form.values.data() + t * cols * 2,
-                             form.scales.data() + t * groups, form.sums.data() + t * groups);
+    const std::size_t width = width_;
+    pool.run((tokens + width - 1) / width, 2, [&](std::size_t begin, std::size_t end, std::size_t) {
+      for (std::size_t t = begin * width; t < std::min(end * width, tokens); ++t) {
+        const std::size_t first = t / width * width;
+        kernels.quantize_row(x + t * cols, cols, group_size, std::min(width, tokens - first),
+                             form.values.data() + first * cols * 2 + (t - first) * 8,
+                             form.scales.data() + first * groups + (t - first),
+                             form.sums.data() + first * groups + (t - first));
       }
     });
   }
@@ -178,7 +184,8 @@ void Activations::assign(const float* x, std::size_t tokens, std::size_t cols,
 
 QuantizedRows Activations::quantized(std::size_t group_size) const {
   for (const Form& form : forms_) {
-    if (form.group_size == group_size) return {form.values.data(), form.scales.data(), form.sums.data(), tokens_};
+    if (form.group_size == group_size)
+      return {form.values.data(), form.scales.data(), form.sums.data(), tokens_, width_};
   }
   return {};
 }
@@ -219,7 +226,7 @@ void multiply(std::span<const Product> products, const Activations& x, const Ker
   std::size_t total = 0;
   for (const Product& product : products) total += blocks_of(product);
   // Small enough chunks that threads of unequal speed finish together, large enough to stream through memory.
-  const std::size_t grain = std::clamp<std::size_t>(total / (pool.threads() * 8), 1, 64);
+  const std::size_t grain = std::clamp<std::size_t>(total / (pool.threads() * 8), 1, 32) * 2;
   pool.run(total, grain, [&](std::size_t begin, std::size_t end, std::size_t) {
     std::size_t offset = 0;
     for (const Product& product : products) {

@@ -95,6 +95,7 @@ class Activations {
   };
   const float* x_ = nullptr;
   std::size_t tokens_ = 0;
+  std::size_t width_ = 1;  ///< tokens of a tile
   Form forms_[3];
 };
 

@@ -1,7 +1,32 @@
-// The loops around a block of an affine product, the same for every instruction set. Included inside an anonymous
-// namespace, after the including file has defined
-//     block_tokens<Bits, N>(m, block, group_bytes, x, first, y, y_stride, rows)
-// one block's first `rows` rows against tokens [first, first + N), and kTokens, the most tokens it takes at once.
+// The loops around a block of an affine product. Included inside an anonymous namespace by an instruction set's file,
+// which defines kTile, the most tokens it takes at once, and block_tokens.
+
+/// One tile of QuantizedRows.
+struct Tile {
+  const std::int8_t* values;
+  const float* scales;
+  const float* sums;
+};
+
+inline Tile tile_at(const PackedAffine& m, const QuantizedRows& x, std::size_t first) {
+  const std::size_t groups = m.cols / m.group_size;
+  return {x.values + first * m.cols * 2, x.scales + first * groups, x.sums + first * groups};
+}
+
+/// One block's first `rows` rows against a tile of N tokens.
+template <int Bits, std::size_t N>
+inline void block_tokens(const PackedAffine& m, const std::uint8_t* block, std::size_t group_bytes, const Tile& x,
+                         float* y, std::size_t y_stride, std::size_t rows);
+
+template <int Bits, std::size_t N>
+void tile_tokens(const PackedAffine& m, const std::uint8_t* block, std::size_t group_bytes, const Tile& x,
+                 std::size_t tokens, float* y, std::size_t y_stride, std::size_t rows) {
+  if (tokens == N) {
+    block_tokens<Bits, N>(m, block, group_bytes, x, y, y_stride, rows);
+  } else if constexpr (N > 1) {
+    tile_tokens<Bits, N - 1>(m, block, group_bytes, x, tokens, y, y_stride, rows);
+  }
+}
 
 template <int Bits>
 void affine_matmul_bits(const PackedAffine& m, std::size_t block_begin, std::size_t block_end, const QuantizedRows& x,
@@ -13,13 +38,11 @@ void affine_matmul_bits(const PackedAffine& m, std::size_t block_begin, std::siz
     const std::uint8_t* data = m.data + block * block_bytes;
     const std::size_t left = m.rows - block * kBlockRows;
     const std::size_t rows = left < kBlockRows ? left : kBlockRows;
-    float* out = y + block * kBlockRows;
-    std::size_t t = 0;
-    for (; t + kTokens <= x.tokens; t += kTokens) {
-      block_tokens<Bits, kTokens>(m, data, group_bytes, x, t, out, y_stride, rows);
+    for (std::size_t t = 0; t < x.tokens; t += x.width) {
+      const std::size_t tokens = x.tokens - t < x.width ? x.tokens - t : x.width;
+      tile_tokens<Bits, kTile>(m, data, group_bytes, tile_at(m, x, t), tokens, y + t * y_stride + block * kBlockRows,
+                               y_stride, rows);
     }
-    for (; t + 4 <= x.tokens; t += 4) block_tokens<Bits, 4>(m, data, group_bytes, x, t, out, y_stride, rows);
-    for (; t < x.tokens; ++t) block_tokens<Bits, 1>(m, data, group_bytes, x, t, out, y_stride, rows);
   }
 }
 

@@ -14,8 +14,8 @@ namespace {
 // The order matters: the float kernels are written over V.
 #include "backend/cpu/kernels/float_kernels.inl"
 
-void quantize_row(const float* x, std::size_t n, std::size_t group_size, std::int8_t* values, float* scales,
-                  float* sums) {
+void quantize_row(const float* x, std::size_t n, std::size_t group_size, std::size_t width, std::int8_t* values,
+                  float* scales, float* sums) {
   const __m256 limit = _mm256_set1_ps(3.4028235e38F);
   const __m256 sign = _mm256_set1_ps(-0.0F);
   for (std::size_t group = 0; group < n / group_size; ++group) {
@@ -40,15 +40,16 @@ void quantize_row(const float* x, std::size_t n, std::size_t group_size, std::in
       // Packing works within 128-bit lanes, so each lane's four high and four low bytes come out side by side.
       const __m256i words = _mm256_packs_epi32(high, low);
       const __m256i bytes = _mm256_packs_epi16(words, words);
-      std::int8_t* out = values + (group * group_size + i * 8) * 2;
+      std::int8_t* out = values + (group * group_size + i * 8) * 2 * width;
       _mm_storel_epi64(reinterpret_cast<__m128i*>(out), _mm256_castsi256_si128(bytes));
-      _mm_storel_epi64(reinterpret_cast<__m128i*>(out + 8), _mm256_extracti128_si256(bytes, 1));
+      _mm_storel_epi64(reinterpret_cast<__m128i*>(out + 8 * width), _mm256_extracti128_si256(bytes, 1));
     }
     const __m128i half = _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256(sum, 1));
     const __m128i quarter = _mm_add_epi32(half, _mm_shuffle_epi32(half, 0x4E));
     const int whole = _mm_cvtsi128_si32(_mm_add_epi32(quarter, _mm_shuffle_epi32(quarter, 0xB1)));
-    scales[group] = top / static_cast<float>(kQuantLimit);
-    sums[group] = scales[group] * static_cast<float>(whole);
+    const float scale = top / static_cast<float>(kQuantLimit);
+    scales[group * width] = scale;
+    sums[group * width] = scale * static_cast<float>(whole);
   }
 }
 
@@ -108,10 +109,14 @@ inline __m256i dot4(__m256i dot, __m256i w, __m256i x) {
   }
 }
 
+constexpr std::size_t kTile = 4;
+
+#include "backend/cpu/kernels/affine_blocks.inl"
+
 /// Half a block (8 rows) against N tokens.
 template <int Bits, std::size_t N>
 inline void half_block_tokens(const PackedAffine& m, const std::uint8_t* block, std::size_t group_bytes,
-                              std::size_t half, const QuantizedRows& x, std::size_t first, float (*out)[8]) {
+                              std::size_t half, const Tile& x, float (*out)[8]) {
   const std::size_t groups = m.cols / m.group_size;
   __m256 total[N];
 #pragma GCC unroll 8
@@ -121,12 +126,12 @@ inline void half_block_tokens(const PackedAffine& m, const std::uint8_t* block, 
     __m256i low[N];
 #pragma GCC unroll 8
     for (std::size_t t = 0; t < N; ++t) high[t] = low[t] = _mm256_setzero_si256();
-    const std::int8_t* values = x.values + (first * m.cols + group * m.group_size) * 2;
+    const std::int8_t* values = x.values + group * m.group_size * 2 * N;
     for (std::size_t j = 0; j < m.group_size / 4; ++j) {
       const __m256i w = unpack<Bits>(block + 64, m.group_size, j, half);
 #pragma GCC unroll 8
       for (std::size_t t = 0; t < N; ++t) {
-        const std::int8_t* at = values + t * m.cols * 2 + j * 8;
+        const std::int8_t* at = values + (j * N + t) * 8;
         high[t] = dot4<Bits>(high[t], w, broadcast4(at));
         low[t] = dot4<Bits>(low[t], w, broadcast4(at + 4));
       }
@@ -135,7 +140,7 @@ inline void half_block_tokens(const PackedAffine& m, const std::uint8_t* block, 
     const __m256 bias = load_scales(block + 32 + half * 16, m.f16_scales);
 #pragma GCC unroll 8
     for (std::size_t t = 0; t < N; ++t) {
-      const std::size_t at = (first + t) * groups + group;
+      const std::size_t at = group * N + t;
       const __m256 dot = _mm256_cvtepi32_ps(_mm256_add_epi32(_mm256_slli_epi32(high[t], 8), low[t]));
       total[t] = _mm256_fmadd_ps(_mm256_mul_ps(dot, scale), _mm256_set1_ps(x.scales[at]), total[t]);
       total[t] = _mm256_fmadd_ps(bias, _mm256_set1_ps(x.sums[at]), total[t]);
@@ -146,26 +151,22 @@ inline void half_block_tokens(const PackedAffine& m, const std::uint8_t* block, 
 }
 
 template <int Bits, std::size_t N>
-inline void block_tokens(const PackedAffine& m, const std::uint8_t* block, std::size_t group_bytes,
-                         const QuantizedRows& x, std::size_t first, float* y, std::size_t y_stride, std::size_t rows) {
+inline void block_tokens(const PackedAffine& m, const std::uint8_t* block, std::size_t group_bytes, const Tile& x,
+                         float* y, std::size_t y_stride, std::size_t rows) {
   for (std::size_t half = 0; half * 8 < rows; ++half) {
     float out[N][8];
-    half_block_tokens<Bits, N>(m, block, group_bytes, half, x, first, out);
+    half_block_tokens<Bits, N>(m, block, group_bytes, half, x, out);
     const std::size_t count = rows - half * 8 < 8 ? rows - half * 8 : 8;
 #pragma GCC unroll 8
     for (std::size_t t = 0; t < N; ++t) {
-      for (std::size_t row = 0; row < count; ++row) y[(first + t) * y_stride + half * 8 + row] = out[t][row];
+      for (std::size_t row = 0; row < count; ++row) y[t * y_stride + half * 8 + row] = out[t][row];
     }
   }
 }
 
-constexpr std::size_t kTokens = 4;
-
-#include "backend/cpu/kernels/affine_blocks.inl"
-
-constexpr Kernels kAvx2{"avx2",   quantize_row, affine_matmul, gemm_nt,       gemm_nn, delta_step,  solve_lower,
-                        rms_norm, l2_norm,      add,           scale,         axpby,   decay_scale, silu_mul,
-                        mul_silu, mul_sigmoid,  conv_silu,     softmax_block, to_f16,  from_f16};
+constexpr Kernels kAvx2{"avx2",      kTile,    quantize_row, affine_matmul, gemm_nt,       gemm_nn, delta_step,
+                        solve_lower, rms_norm, l2_norm,      add,           scale,         axpby,   decay_scale,
+                        silu_mul,    mul_silu, mul_sigmoid,  conv_silu,     softmax_block, to_f16,  from_f16};
 
 }  // namespace
 

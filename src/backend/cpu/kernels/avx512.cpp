@@ -15,8 +15,14 @@ namespace {
 // The order matters: the float kernels are written over V.
 #include "backend/cpu/kernels/float_kernels.inl"
 
-void quantize_row(const float* x, std::size_t n, std::size_t group_size, std::int8_t* values, float* scales,
-                  float* sums) {
+/// Two words of eight bytes, `width` words apart.
+inline void store_words(__m128i words, std::int8_t* out, std::size_t width) {
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(out), words);
+  _mm_storeh_pd(reinterpret_cast<double*>(out + 8 * width), _mm_castsi128_pd(words));
+}
+
+void quantize_row(const float* x, std::size_t n, std::size_t group_size, std::size_t width, std::int8_t* values,
+                  float* scales, float* sums) {
   const __m512 limit = _mm512_set1_ps(3.4028235e38F);
   for (std::size_t group = 0; group < n / group_size; ++group) {
     const float* in = x + group * group_size;
@@ -43,12 +49,15 @@ void quantize_row(const float* x, std::size_t n, std::size_t group_size, std::in
       // 16 bytes each, then words of four columns in turn: high, low, high, low …
       const __m128i h = _mm512_cvtepi32_epi8(high);
       const __m128i l = _mm512_cvtepi32_epi8(low);
-      auto* out = reinterpret_cast<__m128i*>(values + (group * group_size + i * 16) * 2);
-      _mm_storeu_si128(out, _mm_unpacklo_epi32(h, l));
-      _mm_storeu_si128(out + 1, _mm_unpackhi_epi32(h, l));
+      std::int8_t* out = values + (group * group_size + i * 16) * 2 * width;
+      const __m128i first = _mm_unpacklo_epi32(h, l);
+      const __m128i second = _mm_unpackhi_epi32(h, l);
+      store_words(first, out, width);
+      store_words(second, out + 16 * width, width);
     }
-    scales[group] = top / static_cast<float>(kQuantLimit);
-    sums[group] = scales[group] * static_cast<float>(_mm512_reduce_add_epi32(sum));
+    const float scale = top / static_cast<float>(kQuantLimit);
+    scales[group * width] = scale;
+    sums[group * width] = scale * static_cast<float>(_mm512_reduce_add_epi32(sum));
   }
 }
 
@@ -61,6 +70,12 @@ inline __m512i broadcast4(const std::int8_t* p) {
   int word;
   __builtin_memcpy(&word, p, 4);
   return _mm512_set1_epi32(word);
+}
+
+/// Bytes of one group of one block (kernels.h).
+template <int Bits>
+constexpr std::size_t group_bytes(std::size_t group_size) {
+  return 64 + group_size * (Bits == 8 ? 16 : 8 + 2 * (Bits - 4));
 }
 
 /// Unpacks 32 columns of a group: eight vectors of 16 rows × 4 columns. `part` counts 32-column parts of the group.
@@ -90,55 +105,185 @@ inline void unpack(const std::uint8_t* quants, std::size_t group_size, std::size
   }
 }
 
-/// One block of 16 rows against N tokens.
-template <int Bits, std::size_t N>
-inline void block_tokens(const PackedAffine& m, const std::uint8_t* block, std::size_t group_bytes,
-                         const QuantizedRows& x, std::size_t first, float* y, std::size_t y_stride, std::size_t rows) {
-  const std::size_t groups = m.cols / m.group_size;
-  __m512 total[N];
-#pragma GCC unroll 8
-  for (std::size_t t = 0; t < N; ++t) total[t] = _mm512_setzero_ps();
-  for (std::size_t group = 0; group < groups; ++group, block += group_bytes) {
-    __m512i high[N];
-    __m512i low[N];
-#pragma GCC unroll 8
-    for (std::size_t t = 0; t < N; ++t) high[t] = low[t] = _mm512_setzero_si512();
-    for (std::size_t part = 0; part < m.group_size / 32; ++part) {
-      __m512i w[8];
-      unpack<Bits>(block + 64, m.group_size, part, w);
-      const std::int8_t* values = x.values + (first * m.cols + group * m.group_size + part * 32) * 2;
-#pragma GCC unroll 8
-      for (std::size_t j = 0; j < 8; ++j) {
-#pragma GCC unroll 8
-        for (std::size_t t = 0; t < N; ++t) {
-          const std::int8_t* at = values + t * m.cols * 2 + j * 8;
-          high[t] = _mm512_dpbusd_epi32(high[t], w[j], broadcast4(at));
-          low[t] = _mm512_dpbusd_epi32(low[t], w[j], broadcast4(at + 4));
-        }
-      }
-    }
-    const __m512 scale = load_scales(block, m.f16_scales);
-    const __m512 bias = load_scales(block + 32, m.f16_scales);
-#pragma GCC unroll 8
-    for (std::size_t t = 0; t < N; ++t) {
-      const std::size_t at = (first + t) * groups + group;
-      const __m512 dot = _mm512_cvtepi32_ps(_mm512_add_epi32(_mm512_slli_epi32(high[t], 8), low[t]));
-      total[t] = _mm512_fmadd_ps(_mm512_mul_ps(dot, scale), _mm512_set1_ps(x.scales[at]), total[t]);
-      total[t] = _mm512_fmadd_ps(bias, _mm512_set1_ps(x.sums[at]), total[t]);
-    }
-  }
-  const auto mask = static_cast<__mmask16>((1U << rows) - 1);
-#pragma GCC unroll 8
-  for (std::size_t t = 0; t < N; ++t) _mm512_mask_storeu_ps(y + (first + t) * y_stride, mask, total[t]);
+/// total + (scale · dot) · x_scale + bias · x_sum: the order that every path keeps, so that results do not depend on
+/// it.
+inline __m512 fold(__m512 total, __m512i high, __m512i low, __m512 scale, __m512 bias, float x_scale, float x_sum) {
+  const __m512 dot = _mm512_cvtepi32_ps(_mm512_add_epi32(_mm512_slli_epi32(high, 8), low));
+  total = _mm512_fmadd_ps(_mm512_mul_ps(dot, scale), _mm512_set1_ps(x_scale), total);
+  return _mm512_fmadd_ps(bias, _mm512_set1_ps(x_sum), total);
 }
 
-constexpr std::size_t kTokens = 8;
+inline __mmask16 first_rows(std::size_t rows) {
+  return static_cast<__mmask16>(rows >= kBlockRows ? 0xFFFFU : (1U << rows) - 1);
+}
 
-#include "backend/cpu/kernels/affine_blocks.inl"
+// --- one token: the weights go by once, at the speed of the memory ---------------------------------------------------
 
-constexpr Kernels kAvx512{"avx512", quantize_row, affine_matmul, gemm_nt,       gemm_nn, delta_step,  solve_lower,
-                          rms_norm, l2_norm,      add,           scale,         axpby,   decay_scale, silu_mul,
-                          mul_silu, mul_sigmoid,  conv_silu,     softmax_block, to_f16,  from_f16};
+template <int Bits>
+void matvec(const PackedAffine& m, std::size_t block_begin, std::size_t block_end, const QuantizedRows& x, float* y) {
+  const std::size_t groups = m.cols / m.group_size;
+  const std::size_t bytes = group_bytes<Bits>(m.group_size);
+  const std::uint8_t* at = m.data + block_begin * groups * bytes;
+  for (std::size_t block = block_begin; block < block_end; ++block) {
+    __m512 total = _mm512_setzero_ps();
+    for (std::size_t group = 0; group < groups; ++group, at += bytes) {
+      __m512i high[2];
+      __m512i low[2];  // two of each, or their latency would be what we wait for
+      high[0] = high[1] = low[0] = low[1] = _mm512_setzero_si512();
+      const std::int8_t* values = x.values + group * m.group_size * 2;
+      for (std::size_t part = 0; part < m.group_size / 32; ++part, values += 64) {
+        __m512i w[8];
+        unpack<Bits>(at + 64, m.group_size, part, w);
+#pragma GCC unroll 8
+        for (std::size_t j = 0; j < 8; ++j) {
+          high[j % 2] = _mm512_dpbusd_epi32(high[j % 2], w[j], broadcast4(values + j * 8));
+          low[j % 2] = _mm512_dpbusd_epi32(low[j % 2], w[j], broadcast4(values + j * 8 + 4));
+        }
+      }
+      total = fold(total, _mm512_add_epi32(high[0], high[1]), _mm512_add_epi32(low[0], low[1]),
+                   load_scales(at, m.f16_scales), load_scales(at + 32, m.f16_scales), x.scales[group], x.sums[group]);
+    }
+    _mm512_mask_storeu_ps(y + block * kBlockRows, first_rows(m.rows - block * kBlockRows), total);
+  }
+}
+
+// --- many tokens: two blocks of rows against tiles of tokens, at the speed of the dot products -----------------------
+
+constexpr std::size_t kTile = 6;         // × 2 blocks × high and low: 24 of the 32 registers accumulate
+constexpr std::size_t kChunkTiles = 12;  // tiles whose totals stay in the first-level cache beside the unpacked group
+
+/// One group of two blocks of rows, unpacked.
+struct Group {
+  alignas(64) std::uint8_t quants[2][128 / 4][64];
+  __m512 scale[2];
+  __m512 bias[2];
+};
+
+template <int Bits>
+inline void unpack_group(const std::uint8_t* const (&at)[2], std::size_t group_size, bool f16, Group& out) {
+#pragma GCC unroll 2
+  for (std::size_t block = 0; block < 2; ++block) {
+    out.scale[block] = load_scales(at[block], f16);
+    out.bias[block] = load_scales(at[block] + 32, f16);
+    for (std::size_t part = 0; part < group_size / 32; ++part) {
+      __m512i w[8];
+      unpack<Bits>(at[block] + 64, group_size, part, w);
+#pragma GCC unroll 8
+      for (std::size_t j = 0; j < 8; ++j) _mm512_store_si512(out.quants[block][part * 8 + j], w[j]);
+    }
+  }
+}
+
+/// sum += four neighbouring products a lane, in place: as an intrinsic GCC 12 gives each step a fresh register and, with
+/// 24 sums alive, spills them.
+inline void dot(__m512i& sum, __m512i weights, __m512i x) {
+  asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(weights), "v"(x));
+}
+
+/// Adds one group's share to the totals of two blocks × N tokens. values: group_size / 4 × N × 8 bytes.
+template <std::size_t N>
+inline void tile_group(const Group& w, std::size_t group_size, const std::int8_t* values, const float* scales,
+                       const float* sums, float (*totals)[2][kBlockRows]) {
+  __m512i high[2][N];
+  __m512i low[2][N];
+#pragma GCC unroll 8
+  for (std::size_t t = 0; t < N; ++t) high[0][t] = high[1][t] = low[0][t] = low[1][t] = _mm512_setzero_si512();
+  for (std::size_t j = 0; j < group_size / 4; ++j, values += N * 8) {
+    const __m512i first = _mm512_load_si512(w.quants[0][j]);
+    const __m512i second = _mm512_load_si512(w.quants[1][j]);
+#pragma GCC unroll 8
+    for (std::size_t t = 0; t < N; ++t) {
+      const __m512i x_high = broadcast4(values + t * 8);
+      const __m512i x_low = broadcast4(values + t * 8 + 4);
+      dot(high[0][t], first, x_high);
+      dot(high[1][t], second, x_high);
+      dot(low[0][t], first, x_low);
+      dot(low[1][t], second, x_low);
+    }
+  }
+#pragma GCC unroll 8
+  for (std::size_t t = 0; t < N; ++t) {
+#pragma GCC unroll 2
+    for (std::size_t b = 0; b < 2; ++b) {
+      const __m512 total = _mm512_load_ps(totals[t][b]);
+      _mm512_store_ps(totals[t][b], fold(total, high[b][t], low[b][t], w.scale[b], w.bias[b], scales[t], sums[t]));
+    }
+  }
+}
+
+/// tile_group for a tile of `tokens` <= N.
+template <std::size_t N>
+inline void narrow_tile_group(const Group& w, std::size_t group_size, std::size_t tokens, const std::int8_t* values,
+                              const float* scales, const float* sums, float (*totals)[2][kBlockRows]) {
+  if (tokens == N) {
+    tile_group<N>(w, group_size, values, scales, sums, totals);
+  } else if constexpr (N > 1) {
+    narrow_tile_group<N - 1>(w, group_size, tokens, values, scales, sums, totals);
+  }
+}
+
+template <int Bits>
+void matmul(const PackedAffine& m, std::size_t block_begin, std::size_t block_end, const QuantizedRows& x, float* y,
+            std::size_t y_stride) {
+  const std::size_t groups = m.cols / m.group_size;
+  const std::size_t bytes = group_bytes<Bits>(m.group_size);
+  constexpr std::size_t kChunkTokens = kChunkTiles * kTile;
+  Group group_weights;
+  alignas(64) float totals[kChunkTokens][2][kBlockRows];
+  for (std::size_t block = block_begin; block < block_end; block += 2) {
+    const bool pair = block + 1 < block_end;  // a last single block is computed twice and stored once
+    const std::uint8_t* first_block = m.data + block * groups * bytes;
+    const std::uint8_t* second_block = pair ? first_block + groups * bytes : first_block;
+    for (std::size_t begin = 0; begin < x.tokens; begin += kChunkTokens) {
+      const std::size_t count = x.tokens - begin < kChunkTokens ? x.tokens - begin : kChunkTokens;
+      __builtin_memset(totals, 0, count * sizeof(totals[0]));
+      for (std::size_t group = 0; group < groups; ++group) {
+        const std::uint8_t* const at[2] = {first_block + group * bytes, second_block + group * bytes};
+        unpack_group<Bits>(at, m.group_size, m.f16_scales, group_weights);
+        for (std::size_t t = 0; t < count; t += kTile) {
+          const std::size_t n = count - t < kTile ? count - t : kTile;
+          const std::size_t tile = begin + t;
+          const std::int8_t* values = x.values + tile * m.cols * 2 + group * m.group_size * 2 * n;
+          const float* scales = x.scales + tile * groups + group * n;
+          const float* sums = x.sums + tile * groups + group * n;
+          narrow_tile_group<kTile>(group_weights, m.group_size, n, values, scales, sums, totals + t);
+        }
+      }
+      float* out = y + begin * y_stride + block * kBlockRows;
+      const __mmask16 rows[2] = {first_rows(m.rows - block * kBlockRows),
+                                 pair ? first_rows(m.rows - (block + 1) * kBlockRows) : __mmask16{0}};
+      for (std::size_t t = 0; t < count; ++t, out += y_stride) {
+        _mm512_mask_storeu_ps(out, rows[0], _mm512_load_ps(totals[t][0]));
+        _mm512_mask_storeu_ps(out + kBlockRows, rows[1], _mm512_load_ps(totals[t][1]));
+      }
+    }
+  }
+}
+
+template <int Bits>
+void affine_matmul_bits(const PackedAffine& m, std::size_t block_begin, std::size_t block_end, const QuantizedRows& x,
+                        float* y, std::size_t y_stride) {
+  if (x.tokens == 1)
+    matvec<Bits>(m, block_begin, block_end, x, y);
+  else
+    matmul<Bits>(m, block_begin, block_end, x, y, y_stride);
+}
+
+void affine_matmul(const PackedAffine& m, std::size_t block_begin, std::size_t block_end, const QuantizedRows& x,
+                   float* y, std::size_t y_stride) {
+  if (m.bits == 4)
+    affine_matmul_bits<4>(m, block_begin, block_end, x, y, y_stride);
+  else if (m.bits == 5)
+    affine_matmul_bits<5>(m, block_begin, block_end, x, y, y_stride);
+  else if (m.bits == 6)
+    affine_matmul_bits<6>(m, block_begin, block_end, x, y, y_stride);
+  else
+    affine_matmul_bits<8>(m, block_begin, block_end, x, y, y_stride);
+}
+
+constexpr Kernels kAvx512{"avx512",    kTile,    quantize_row, affine_matmul, gemm_nt,       gemm_nn, delta_step,
+                          solve_lower, rms_norm, l2_norm,      add,           scale,         axpby,   decay_scale,
+                          silu_mul,    mul_silu, mul_sigmoid,  conv_silu,     softmax_block, to_f16,  from_f16};
 
 }  // namespace
 

@@ -34,12 +34,19 @@ struct PackedAffine {
 
 /// Rows of activations quantised to 16 bits by groups, x ≈ scale · (256 · high + low), both int8: two 8-bit dot
 /// products give their product with a weight. (8 bits alone are not enough: on random weights the error that one
-/// rounding makes, 0.6 % of a group, grows to a logit cosine of 0.94 over eight layers.) All row-major, `tokens` rows.
+/// rounding makes, 0.6 % of a group, grows to a logit cosine of 0.94 over eight layers.)
+///
+/// The tokens stand in tiles of `width`, what one pass of a kernel's registers takes; the last tile may be narrower,
+/// and is then stored that narrow. Within a tile of n tokens:
+///     values         cols / 4 × n × (4 high bytes, 4 low bytes)
+///     scales, sums   cols / group_size × n
+/// so that a kernel reads a tile from front to back. One token alone is simply its row.
 struct QuantizedRows {
-  const std::int8_t* values = nullptr;  ///< tokens × cols / 4 × (4 high bytes, 4 low bytes)
-  const float* scales = nullptr;        ///< tokens × cols / group_size
-  const float* sums = nullptr;          ///< likewise: scale · Σ (256 · high + low), what a group's bias multiplies
+  const std::int8_t* values = nullptr;
+  const float* scales = nullptr;
+  const float* sums = nullptr;  ///< scale · Σ (256 · high + low): what a group's bias multiplies
   std::size_t tokens = 0;
+  std::size_t width = 1;
 };
 
 /// The largest quantised magnitude: 127 · 256, so that `high` fits a byte whatever `low` carries. A group's dot product
@@ -50,14 +57,17 @@ enum class Element : std::uint8_t { f32, bf16, f16 };
 
 struct Kernels {
   const char* name;
+  std::size_t tile;  ///< tokens of a tile of quantised rows that affine_matmul takes, >= 1
 
   /// Quantises n floats (a multiple of group_size) by groups: scale = max|x| / kQuantLimit, rounding half to even.
-  /// Non-finite values count as 0.
-  void (*quantize_row)(const float* x, std::size_t n, std::size_t group_size, std::int8_t* values, float* scales,
-                       float* sums);
+  /// Non-finite values count as 0. Writes one token of a tile of `width`: words of 8 bytes go to values + i · 8 ·
+  /// width, scales and sums `width` apart.
+  void (*quantize_row)(const float* x, std::size_t n, std::size_t group_size, std::size_t width, std::int8_t* values,
+                       float* scales, float* sums);
 
   /// y[t · y_stride + row] = Σ_groups scale · (s · Σ q·x) + bias · sum, for the rows of blocks [block_begin,
-  /// block_end), all t. The result of a token does not depend on how many tokens there are.
+  /// block_end), all t; x.width is `tile`, or the number of tokens when that is less. The result of a token does not
+  /// depend on how many tokens there are.
   void (*affine_matmul)(const PackedAffine& w, std::size_t block_begin, std::size_t block_end, const QuantizedRows& x,
                         float* y, std::size_t y_stride);
 
@@ -113,5 +123,6 @@ struct Kernels {
 const Kernels* scalar_kernels();
 const Kernels* avx2_kernels();
 const Kernels* avx512_kernels();
+const Kernels* neon_kernels();
 
 }  // namespace qwen35::cpu

@@ -18,8 +18,8 @@ float element(Element type, const void* data, std::size_t index) {
   return type == Element::bf16 ? bf16_to_float(bits) : f16_to_float(bits);
 }
 
-void quantize_row(const float* x, std::size_t n, std::size_t group_size, std::int8_t* values, float* scales,
-                  float* sums) {
+void quantize_row(const float* x, std::size_t n, std::size_t group_size, std::size_t width, std::int8_t* values,
+                  float* scales, float* sums) {
   for (std::size_t group = 0; group < n / group_size; ++group) {
     const float* in = x + group * group_size;
     float highest = 0;
@@ -34,13 +34,14 @@ void quantize_row(const float* x, std::size_t n, std::size_t group_size, std::in
       const float scaled = std::isfinite(in[i]) ? in[i] * factor : 0.0F;
       const int q = std::clamp(static_cast<int>(std::nearbyint(scaled)), -kQuantLimit, kQuantLimit);
       const int high = (q + 128) >> 8;
-      std::int8_t* at = values + (group * group_size + i / 4 * 4) * 2 + i % 4;
+      std::int8_t* at = values + (group * group_size + i) / 4 * 8 * width + i % 4;
       at[0] = static_cast<std::int8_t>(high);
       at[4] = static_cast<std::int8_t>(q - 256 * high);
       sum += q;
     }
-    scales[group] = highest / static_cast<float>(kQuantLimit);
-    sums[group] = scales[group] * static_cast<float>(sum);
+    const float scale = highest / static_cast<float>(kQuantLimit);
+    scales[group * width] = scale;
+    sums[group * width] = scale * static_cast<float>(sum);
   }
 }
 
@@ -49,16 +50,22 @@ void affine_matmul(const PackedAffine& w, std::size_t block_begin, std::size_t b
   const std::size_t groups = w.cols / w.group_size;
   for (std::size_t row = block_begin * kBlockRows; row < std::min(block_end * kBlockRows, w.rows); ++row) {
     for (std::size_t t = 0; t < x.tokens; ++t) {
+      // The token's tile, how many tokens that one has, and the token's place in it.
+      const std::size_t first = t / x.width * x.width;
+      const std::size_t width = std::min(x.width, x.tokens - first);
+      const std::int8_t* values = x.values + first * w.cols * 2 + (t - first) * 8;
+      const std::size_t scale_at = first * groups + (t - first);
       float total = 0;
       for (std::size_t group = 0; group < groups; ++group) {
         int dot = 0;
         for (std::size_t i = 0; i < w.group_size; ++i) {
           const std::size_t col = group * w.group_size + i;
-          const std::int8_t* at = x.values + (t * w.cols + col / 4 * 4) * 2 + col % 4;
+          const std::int8_t* at = values + col / 4 * 8 * width + col % 4;
           dot += packed_quant(w, row, col) * (256 * at[0] + at[4]);
         }
         const AffineGroup g = packed_group(w, row, group);
-        total += g.scale * static_cast<float>(dot) * x.scales[t * groups + group] + g.bias * x.sums[t * groups + group];
+        const std::size_t at = scale_at + group * width;
+        total += g.scale * static_cast<float>(dot) * x.scales[at] + g.bias * x.sums[at];
       }
       y[t * y_stride + row] = total;
     }
@@ -179,9 +186,11 @@ void from_f16(const std::uint16_t* x, float* out, std::size_t n) {
   for (std::size_t i = 0; i < n; ++i) out[i] = f16_to_float(x[i]);
 }
 
-constexpr Kernels kScalar{"scalar", quantize_row, affine_matmul, gemm_nt,       gemm_nn, delta_step,  solve_lower,
-                          rms_norm, l2_norm,      add,           scale,         axpby,   decay_scale, silu_mul,
-                          mul_silu, mul_sigmoid,  conv_silu,     softmax_block, to_f16,  from_f16};
+constexpr std::size_t kTile = 4;  // any would do; odd tails get tested
+
+constexpr Kernels kScalar{"scalar",    kTile,    quantize_row, affine_matmul, gemm_nt,       gemm_nn, delta_step,
+                          solve_lower, rms_norm, l2_norm,      add,           scale,         axpby,   decay_scale,
+                          silu_mul,    mul_silu, mul_sigmoid,  conv_silu,     softmax_block, to_f16,  from_f16};
 
 }  // namespace
 
