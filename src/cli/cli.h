@@ -19,6 +19,7 @@ void add_tokenize_command(CLI::App& app, Runner& run);  ///< tokenize and detoke
 void add_render_command(CLI::App& app, Runner& run);
 void add_convert_command(CLI::App& app, Runner& run);
 void add_synth_command(CLI::App& app, Runner& run);
+void add_bench_command(CLI::App& app, Runner& run);
 void add_info_command(CLI::App& app, Runner& run);
 
 }  // namespace qwen35::cli

@@ -72,4 +72,35 @@ std::vector<std::pair<TokenId, float>> top_logits(std::span<const float> logits,
   return top;
 }
 
+Agreement compare_logits(std::span<const float> exact, std::span<const float> fast, std::size_t vocab_size) {
+  Agreement result{.positions = exact.size() / vocab_size, .mean_cosine = 0};
+  const auto positions = static_cast<double>(result.positions);
+  for (std::size_t position = 0; position < result.positions; ++position) {
+    const std::span<const float> a = exact.subspan(position * vocab_size, vocab_size);
+    const std::span<const float> b = fast.subspan(position * vocab_size, vocab_size);
+    const double log_sum_a = log_sum_exp(a);
+    const double log_sum_b = log_sum_exp(b);
+    double dot = 0;
+    double square_a = 0;
+    double square_b = 0;
+    double kl = 0;
+    for (std::size_t i = 0; i < vocab_size; ++i) {
+      const double x = static_cast<double>(a[i]);
+      const double y = static_cast<double>(b[i]);
+      dot += x * y;
+      square_a += x * x;
+      square_b += y * y;
+      const double log_p = x - log_sum_a;
+      kl += std::exp(log_p) * (log_p - (y - log_sum_b));
+    }
+    const double norms = std::sqrt(square_a) * std::sqrt(square_b);
+    // Two rows of zeros agree; one alone, or a logit that is no number, agrees with nothing.
+    const double cosine = norms > 0 && std::isfinite(norms) ? dot / norms : (square_a == square_b ? 1 : 0);
+    result.worst_cosine = std::min(result.worst_cosine, cosine);
+    result.mean_cosine += cosine / positions;
+    result.mean_kl += kl / positions;
+  }
+  return result;
+}
+
 }  // namespace qwen35::cli

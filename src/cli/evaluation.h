@@ -28,4 +28,15 @@ double log_sum_exp(std::span<const float> logits);
 /// The `count` largest logits with their ids, largest first, ties by lower id; NaN counts as smallest.
 std::vector<std::pair<TokenId, float>> top_logits(std::span<const float> logits, std::size_t count);
 
+/// How far logits of a faster path are from exact ones, over some positions.
+struct Agreement {
+  std::size_t positions = 0;
+  double worst_cosine = 1;  ///< of the logits of one position
+  double mean_cosine = 1;
+  double mean_kl = 0;  ///< Kullback-Leibler divergence of the exact distribution from the fast one, nats
+};
+
+/// Both hold as many rows of `vocab_size` finite logits, at least one.
+Agreement compare_logits(std::span<const float> exact, std::span<const float> fast, std::size_t vocab_size);
+
 }  // namespace qwen35::cli

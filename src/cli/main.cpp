@@ -29,6 +29,7 @@ int run(int argc, char** argv) {
   add_render_command(app, runner);
   add_eval_command(app, runner);
   add_perplexity_command(app, runner);
+  add_bench_command(app, runner);
   add_info_command(app, runner);
   add_convert_command(app, runner);
   add_synth_command(app, runner);

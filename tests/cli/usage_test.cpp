@@ -15,8 +15,8 @@ TEST(Usage, AloneItPrintsTheCommands) {
   const Result result = run({});
   EXPECT_EQ(result.code, 0);
   EXPECT_THAT(result.err, IsEmpty());
-  for (const char* command :
-       {"chat", "generate", "tokenize", "detokenize", "render", "eval", "perplexity", "info", "convert", "synth"}) {
+  for (const char* command : {"chat", "generate", "tokenize", "detokenize", "render", "eval", "perplexity", "bench",
+                              "info", "convert", "synth"}) {
     EXPECT_THAT(result.out, HasSubstr(std::string("\n  ") + command + " ")) << command;
   }
 }
@@ -49,7 +49,7 @@ TEST_P(EveryCommand, AnUnknownOptionIsWrongUsage) {
 
 INSTANTIATE_TEST_SUITE_P(Usage, EveryCommand,
                          testing::Values("chat", "generate", "tokenize", "detokenize", "render", "eval", "perplexity",
-                                         "info", "convert", "synth"),
+                                         "bench", "info", "convert", "synth"),
                          [](const auto& test) { return std::string(test.param); });
 
 TEST(Usage, AnUnknownCommandIsNamed) {
@@ -96,7 +96,7 @@ TEST(Usage, WhatIsRequiredIsAskedFor) {
 
 TEST(Usage, AMissingModelIsNamed) {
   for (const Arguments& arguments :
-       {Arguments{"chat"}, {"generate", "--prompt", "x"}, {"eval", "--ids", "1"}, {"info"}, {"tokenize"}}) {
+       {Arguments{"chat"}, {"generate", "--prompt", "x"}, {"eval", "--ids", "1"}, {"bench"}, {"info"}, {"tokenize"}}) {
     Arguments all = arguments;
     all.insert(all.end(), {"--model", "no-such-model"});
     const Result result = run(all, "x");
