@@ -167,4 +167,16 @@ void TensorFiles::release_pages() const noexcept {
   for (const auto& file : files_) file->release(file->bytes());
 }
 
+void TensorFiles::release_pages(std::span<const std::byte> part) const noexcept {
+  for (const auto& file : files_) {
+    const std::span<const std::byte> bytes = file->bytes();
+    // std::less orders pointers into different objects.
+    const std::less_equal<const std::byte*> not_after;
+    if (not_after(bytes.data(), part.data()) && not_after(part.data() + part.size(), bytes.data() + bytes.size())) {
+      file->release(part);
+      return;
+    }
+  }
+}
+
 }  // namespace qwen35

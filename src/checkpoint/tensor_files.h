@@ -45,6 +45,8 @@ class TensorFiles {
   [[nodiscard]] bool written_by_mlx() const { return written_by_mlx_; }
   [[nodiscard]] const std::filesystem::path& folder() const { return folder_; }
   void release_pages() const noexcept;
+  /// The pages of `part` alone; nothing when it is not in a mapped file (an aligned copy).
+  void release_pages(std::span<const std::byte> part) const noexcept;
 
  private:
   void open(const std::filesystem::path& path, const std::map<std::string, std::string, std::less<>>* weight_map);

@@ -256,4 +256,22 @@ void release_pages(const ModelWeights& weights) noexcept {
   if (weights.mapping) static_cast<const TensorFiles*>(weights.mapping.get())->release_pages();
 }
 
+void release_pages(const ModelWeights& weights, const WeightMatrix& matrix) noexcept {
+  if (!weights.mapping) return;
+  const auto* files = static_cast<const TensorFiles*>(weights.mapping.get());
+  const auto release = [&](const void* data, std::size_t bytes) {
+    files->release_pages({static_cast<const std::byte*>(data), bytes});
+  };
+  if (const auto* affine = std::get_if<AffineMatrix>(&matrix.storage)) {
+    const std::size_t quants = matrix.rows * matrix.cols * static_cast<std::size_t>(affine->bits) / 8;
+    const std::size_t scales = matrix.rows * (matrix.cols / static_cast<std::size_t>(affine->group_size)) *
+                               (affine->scale_type == FloatType::f32 ? 4 : 2);
+    release(affine->packed, quants);
+    release(affine->scales, scales);
+    release(affine->biases, scales);
+  } else {
+    release(std::get<DenseMatrix>(matrix.storage).data, matrix.bytes());
+  }
+}
+
 }  // namespace qwen35

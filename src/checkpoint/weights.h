@@ -99,5 +99,7 @@ ModelWeights load_weights(const std::filesystem::path& folder);
 
 /// Tells the system that the checkpoint's pages may leave memory (after a backend has packed its own copy).
 void release_pages(const ModelWeights& weights) noexcept;
+/// The same for one of its matrices. Neighbours that share a page are read again on their next use.
+void release_pages(const ModelWeights& weights, const WeightMatrix& matrix) noexcept;
 
 }  // namespace qwen35

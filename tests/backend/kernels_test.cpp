@@ -123,6 +123,54 @@ TEST_P(KernelsTest, HalfPrecisionIsExact) {
   }
 }
 
+TEST_P(KernelsTest, SplitIntoTwoBfloats) {
+  auto values = random_floats(1000, 23, 100.0F);
+  values[1] = 1e38F;
+  values[2] = std::numeric_limits<float>::infinity();
+  values[3] = 1.00390625F;  // halfway: to even
+  values[4] = 1.01171875F;
+  for (const std::size_t n : kLengths) {
+    std::vector<std::uint16_t> x(2 * n + 2, 7);
+    std::vector<std::uint16_t> y(2 * n + 2, 7);
+    fast.split_bf16(values.data(), x.data(), x.data() + n + 1, n);
+    scalar.split_bf16(values.data(), y.data(), y.data() + n + 1, n);
+    EXPECT_EQ(x, y);
+    for (std::size_t i = 0; i < n; ++i) {
+      if (!std::isfinite(values[i])) continue;
+      EXPECT_NEAR(bf16_to_float(x[i]) + bf16_to_float(x[n + 1 + i]), values[i], std::fabs(values[i]) * 0x1p-16F);
+    }
+  }
+}
+
+TEST_P(KernelsTest, BfloatProducts) {
+  if (fast.bf16_matmul == nullptr) GTEST_SKIP() << fast.name << " has none";
+  for (const std::size_t rows : {1U, 4U, 17U, 48U, 70U}) {
+    for (const std::size_t cols : {1U, 31U, 32U, 100U, 256U}) {
+      const auto floats = random_floats(rows * cols, 24);
+      std::vector<std::uint16_t> w(floats.size());
+      for (std::size_t i = 0; i < w.size(); ++i) w[i] = float_to_bf16(floats[i]);
+      const std::size_t tokens = 15;
+      const auto inputs = random_floats(tokens * cols, 25);
+      std::vector<std::uint16_t> x(2 * inputs.size());
+      for (std::size_t t = 0; t < tokens; ++t) {
+        std::uint16_t* high = x.data() + t * 2 * cols;
+        scalar.split_bf16(inputs.data() + t * cols, high, high + cols, cols);
+      }
+      std::vector<float> want(tokens * rows);
+      scalar.bf16_matmul(w.data(), cols, 0, rows, x.data(), tokens, {want.data(), rows, rows, 0});
+      std::vector<float> got(tokens * rows, -9.0F);
+      const std::size_t half = rows > 32 ? 32 : 0;
+      fast.bf16_matmul(w.data(), cols, 0, half, x.data(), tokens, {got.data(), rows, rows, 0});
+      fast.bf16_matmul(w.data(), cols, half, rows, x.data(), tokens, {got.data(), rows, rows, 0});
+      expect_close(got, want, 2e-5F);
+      // A token alone gives the same bits.
+      std::vector<float> alone(rows);
+      fast.bf16_matmul(w.data(), cols, 0, rows, x.data() + 14 * 2 * cols, 1, {alone.data(), rows, rows, 0});
+      EXPECT_TRUE(std::equal(alone.begin(), alone.end(), got.begin() + static_cast<std::ptrdiff_t>(14 * rows)));
+    }
+  }
+}
+
 TEST_P(KernelsTest, MatrixProducts) {
   const std::size_t shapes[][3] = {{1, 1, 1},    {1, 5, 16},    {4, 4, 64}, {5, 7, 33},
                                    {3, 70, 100}, {64, 64, 128}, {9, 17, 31}};

@@ -4,12 +4,15 @@
 
 #include <cmath>
 
+#include "backend/cpu/activations.h"
 #include "backend/cpu/kernels/dispatch.h"
 #include "backend/random.h"
 #include "base/half.h"
 
 namespace qwen35::cpu {
 namespace {
+
+const ModelWeights kNoMap;  // the test's matrices are not in a file
 
 /// A random affine matrix in MLX's layout, with the storage it points into.
 struct TestMatrix {
@@ -40,7 +43,7 @@ TEST_P(PackedMatrixTest, HoldsTheSameValues) {
   for (const int group : {32, 64, 128}) {
     for (const std::size_t rows : {1U, 16U, 37U}) {
       const TestMatrix test(rows, 256, GetParam(), group, group == 64, 1);
-      const PackedMatrix packed(test.matrix, true, pool);
+      const PackedMatrix packed(test.matrix, {kNoMap, true, *scalar_kernels(), pool});
       std::vector<float> want(256);
       std::vector<float> got(256);
       for (std::size_t row = 0; row < rows; ++row) {
@@ -65,18 +68,19 @@ TEST_P(PackedMatrixTest, ProductsAgree) {
         for (const Kernels* kernels : supported_kernels()) {
           for (const int threads : {1, 3}) {
             ThreadPool pool(threads);
-            const PackedMatrix packed(test.matrix, true, pool);
-            const PackedMatrix* matrices[] = {&packed};
+            const PackedMatrix packed(test.matrix, {kNoMap, true, *scalar_kernels(), pool});
+            const PackedMatrix plain(test.matrix, {kNoMap, false, *scalar_kernels(), pool});
+            const PackedMatrix* matrices[] = {&packed, &plain};
             Activations activations;
-            activations.assign(x.data(), tokens, kCols, matrices, *kernels, pool);
+            activations.prepare(tokens, kCols, matrices, *kernels);
+            activations.write_all(x.data(), pool);
             std::vector<float> y(tokens * (rows + 3), -7.0F);
-            const Product product[] = {{&packed, y.data(), rows + 3}};
+            const Product product[] = {{&packed, {y.data(), rows + 3, rows, 0}}};
             multiply(product, activations, *kernels, pool);
             if (want.empty()) {
               want = y;
-              const PackedMatrix plain(test.matrix, false, pool);
               std::vector<float> exact(tokens * (rows + 3), -7.0F);
-              const Product exact_product[] = {{&plain, exact.data(), rows + 3}};
+              const Product exact_product[] = {{&plain, {exact.data(), rows + 3, rows, 0}}};
               multiply(exact_product, activations, *kernels, pool);
               double error = 0;
               double norm = 0;
@@ -100,13 +104,14 @@ TEST_P(PackedMatrixTest, ATokenDoesNotDependOnItsNeighbours) {
   const auto x = random_floats(11 * 256, 5);
   for (const Kernels* kernels : supported_kernels()) {
     ThreadPool pool(2);
-    const PackedMatrix packed(test.matrix, true, pool);
+    const PackedMatrix packed(test.matrix, {kNoMap, true, *scalar_kernels(), pool});
     const PackedMatrix* matrices[] = {&packed};
     const auto product = [&](const float* rows, std::size_t tokens) {
       Activations activations;
-      activations.assign(rows, tokens, 256, matrices, *kernels, pool);
+      activations.prepare(tokens, 256, matrices, *kernels);
+      activations.write_all(rows, pool);
       std::vector<float> y(tokens * 40);
-      const Product products[] = {{&packed, y.data(), 40}};
+      const Product products[] = {{&packed, row_major(y.data(), packed)}};
       multiply(products, activations, *kernels, pool);
       return y;
     };
@@ -115,6 +120,28 @@ TEST_P(PackedMatrixTest, ATokenDoesNotDependOnItsNeighbours) {
       const auto alone = product(x.data() + t * 256, 1);
       EXPECT_TRUE(std::equal(alone.begin(), alone.end(), together.begin() + static_cast<std::ptrdiff_t>(t * 40)))
           << kernels->name;
+    }
+  }
+}
+
+TEST_P(PackedMatrixTest, PanelsHoldTheSameResults) {
+  const TestMatrix test(96, 256, GetParam(), 64, false, 6);
+  const auto x = random_floats(100 * 256, 7);
+  for (const Kernels* kernels : supported_kernels()) {
+    ThreadPool pool(2);
+    const PackedMatrix packed(test.matrix, {kNoMap, true, *kernels, pool});
+    const PackedMatrix* matrices[] = {&packed};
+    Activations activations;
+    activations.prepare(100, 256, matrices, *kernels);
+    activations.write_all(x.data(), pool);
+    std::vector<float> rows(100 * 96);
+    std::vector<float> panels(100 * 96);
+    const Product products[] = {{&packed, row_major(rows.data(), packed)},
+                                {&packed, {panels.data(), 32, 32, 100 * 32}}};
+    multiply(products, activations, *kernels, pool);
+    for (std::size_t t = 0; t < 100; ++t) {
+      for (std::size_t row = 0; row < 96; ++row)
+        ASSERT_EQ(panels[row / 32 * 3200 + t * 32 + row % 32], rows[t * 96 + row]) << kernels->name;
     }
   }
 }

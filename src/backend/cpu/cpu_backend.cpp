@@ -11,11 +11,15 @@
 
 namespace qwen35::cpu {
 
-void normalize(Context& context, const float* x, std::size_t tokens, const std::vector<float>& weight, float* out) {
+void normalize(Context& context, const float* x, std::size_t tokens, const std::vector<float>& weight,
+               std::span<const PackedMatrix* const> matrices) {
   const std::size_t n = weight.size();
-  context.pool.run(tokens, 16, [&](std::size_t begin, std::size_t end, std::size_t) {
+  context.activations.prepare(tokens, n, matrices, context.kernels);
+  context.pool.run(tokens, 12, [&](std::size_t begin, std::size_t end, std::size_t thread) {
+    float* row = context.threads[thread].floats.data();
     for (std::size_t t = begin; t < end; ++t) {
-      context.kernels.rms_norm(x + t * n, weight.data(), n, context.config.rms_norm_eps, out + t * n);
+      context.kernels.rms_norm(x + t * n, weight.data(), n, context.config.rms_norm_eps, row);
+      context.activations.write(t, row);
     }
   });
 }
@@ -37,20 +41,18 @@ class CpuBackend final : public Backend {
         float32_(options.float32),
         kernels_(select_kernels()),
         pool_(options.threads, options.pin_threads),
-        context_{config_, kernels_, pool_, {}, {}, {}, {}, {}, {}} {
-    const bool pack = !float32_;
-    embedding_ = PackedMatrix(weights_.embedding, pack, pool_);
-    if (weights_.lm_head) head_.emplace(*weights_.lm_head, pack, pool_);
+        context_{config_, kernels_, pool_, {}, {}, {}, {}, {}} {
+    const Packing packing{weights_, !float32_, kernels_, pool_};
+    embedding_ = PackedMatrix(weights_.embedding, packing);
+    if (weights_.lm_head) head_.emplace(*weights_.lm_head, packing);
     for (const LayerWeights& layer : weights_.layers) {
       if (const auto* linear = std::get_if<LinearAttentionWeights>(&layer.mixer)) {
-        layers_.push_back({LinearAttention(*linear, config_, pack, pool_), Mlp(layer, pack, pool_), &layer});
+        layers_.push_back({LinearAttention(*linear, config_, packing), Mlp(layer, packing), &layer});
       } else {
         layers_.push_back(
-            {FullAttention(std::get<FullAttentionWeights>(layer.mixer), pack, pool_), Mlp(layer, pack, pool_), &layer});
+            {FullAttention(std::get<FullAttentionWeights>(layer.mixer), packing), Mlp(layer, packing), &layer});
       }
     }
-    // Quantised weights now live in the packed copies; dense ones are read in place and come back on first use.
-    if (pack) release_pages(weights_);
     for (std::size_t i = 0; i < pool_.threads(); ++i) {
       context_.threads.push_back(
           {std::vector<float>(thread_floats(config_)), DeltaRule(config_.linear_key_dim, config_.linear_value_dim)});
@@ -70,7 +72,7 @@ class CpuBackend final : public Backend {
       bytes +=
           layer.mlp.memory_bytes() + std::visit([](const auto& mixer) { return mixer.memory_bytes(); }, layer.mixer);
     }
-    return bytes + (context_.wide.size() + context_.hidden.size() + x_.size() + out_.size()) * sizeof(float);
+    return bytes + (context_.wide.size() + x_.size() + out_.size()) * sizeof(float);
   }
 
   [[nodiscard]] std::unique_ptr<State> make_state() const override {
@@ -140,16 +142,15 @@ class CpuBackend final : public Backend {
     std::size_t linear = 0;
     std::size_t full = 0;
     for (const Layer& layer : layers_) {
-      normalize(context_, x_.data(), n, layer.weights->input_norm, context_.hidden.data());
+      const std::vector<float>& norm = layer.weights->input_norm;
       if (const auto* mixer = std::get_if<LinearAttention>(&layer.mixer)) {
-        mixer->forward(context_, context_.hidden.data(), n, state.linear[linear++], out_.data());
+        mixer->forward(context_, x_.data(), norm, n, state.linear[linear++], out_.data());
       } else {
         std::get<FullAttention>(layer.mixer)
-            .forward(context_, context_.hidden.data(), n, state.tokens, state.full[full++], out_.data());
+            .forward(context_, x_.data(), norm, n, state.tokens, state.full[full++], out_.data());
       }
       kernels_.add(x_.data(), out_.data(), n * hidden);
-      normalize(context_, x_.data(), n, layer.weights->post_attention_norm, context_.hidden.data());
-      layer.mlp.forward(context_, context_.hidden.data(), n, out_.data());
+      layer.mlp.forward(context_, x_.data(), layer.weights->post_attention_norm, n, out_.data());
       kernels_.add(x_.data(), out_.data(), n * hidden);
     }
     state.tokens += n;
@@ -158,10 +159,9 @@ class CpuBackend final : public Backend {
   void write_logits(std::size_t first, std::size_t count, float* logits) {
     const std::size_t hidden = config_.hidden_size;
     const PackedMatrix& head = head_ ? *head_ : embedding_;
-    normalize(context_, x_.data() + first * hidden, count, weights_.final_norm, context_.hidden.data());
     const PackedMatrix* matrices[] = {&head};
-    context_.activations.assign(context_.hidden.data(), count, hidden, matrices, kernels_, pool_);
-    const Product product[] = {{&head, logits, config_.vocab_size}};
+    normalize(context_, x_.data() + first * hidden, count, weights_.final_norm, matrices);
+    const Product product[] = {{&head, row_major(logits, head)}};
     multiply(product, context_.activations, kernels_, pool_);
   }
 
@@ -189,7 +189,6 @@ class CpuBackend final : public Backend {
   void reserve(std::size_t tokens) {
     x_.reserve(tokens * config_.hidden_size);
     out_.reserve(tokens * config_.hidden_size);
-    context_.hidden.reserve(tokens * config_.hidden_size);
     context_.wide.reserve(tokens * wide_floats(config_));
   }
 

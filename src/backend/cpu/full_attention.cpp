@@ -47,22 +47,22 @@ std::size_t thread_floats(const ModelConfig& config) {
   const std::size_t linear = kChunk * (2 * config.linear_key_dim + config.linear_value_dim);
   const std::size_t rows = kTokenBlock * (config.num_heads / config.num_kv_heads);
   const std::size_t full = rows * (2 * config.head_dim + kKeyBlock + 2) + kKeyBlock * config.head_dim;
-  return std::max(linear, full);
+  return std::max({linear, full, config.hidden_size});
 }
 
-FullAttention::FullAttention(const FullAttentionWeights& w, bool pack, ThreadPool& pool)
-    : q_proj(w.q_proj, pack, pool),
-      k_proj(w.k_proj, pack, pool),
-      v_proj(w.v_proj, pack, pool),
-      o_proj(w.o_proj, pack, pool),
+FullAttention::FullAttention(const FullAttentionWeights& w, const Packing& packing)
+    : q_proj(w.q_proj, packing),
+      k_proj(w.k_proj, packing),
+      v_proj(w.v_proj, packing),
+      o_proj(w.o_proj, packing),
       weights(&w) {}
 
 std::size_t FullAttention::memory_bytes() const {
   return q_proj.memory_bytes() + k_proj.memory_bytes() + v_proj.memory_bytes() + o_proj.memory_bytes();
 }
 
-void FullAttention::forward(Context& context, const float* x, std::size_t tokens, std::size_t position, KvCache& cache,
-                            float* out) const {
+void FullAttention::forward(Context& context, const float* x, const std::vector<float>& norm, std::size_t tokens,
+                            std::size_t position, KvCache& cache, float* out) const {
   const ModelConfig& config = context.config;
   const Kernels& kernels = context.kernels;
   const std::size_t d = config.head_dim;
@@ -78,8 +78,9 @@ void FullAttention::forward(Context& context, const float* x, std::size_t tokens
   float* y = v + tokens * kv_heads * d;
 
   const PackedMatrix* inputs[] = {&q_proj, &k_proj, &v_proj};
-  context.activations.assign(x, tokens, config.hidden_size, inputs, kernels, context.pool);
-  const Product products[] = {{&q_proj, q, heads * 2 * d}, {&k_proj, k, kv_heads * d}, {&v_proj, v, kv_heads * d}};
+  normalize(context, x, tokens, norm, inputs);
+  const Product products[] = {
+      {&q_proj, row_major(q, q_proj)}, {&k_proj, row_major(k, k_proj)}, {&v_proj, row_major(v, v_proj)}};
   multiply(products, context.activations, kernels, context.pool);
 
   cache.reserve(position + tokens);
@@ -153,8 +154,9 @@ void FullAttention::forward(Context& context, const float* x, std::size_t tokens
   });
 
   const PackedMatrix* output[] = {&o_proj};
-  context.activations.assign(y, tokens, heads * d, output, kernels, context.pool);
-  const Product product[] = {{&o_proj, out, config.hidden_size}};
+  context.activations.prepare(tokens, heads * d, output, kernels);
+  context.activations.write_all(y, context.pool);
+  const Product product[] = {{&o_proj, row_major(out, o_proj)}};
   multiply(product, context.activations, kernels, context.pool);
 }
 

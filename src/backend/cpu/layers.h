@@ -4,8 +4,8 @@
 #include <variant>
 #include <vector>
 
+#include "backend/cpu/activations.h"
 #include "backend/cpu/delta_rule.h"
-#include "backend/cpu/packed_matrix.h"
 #include "backend/cpu/state.h"
 #include "checkpoint/weights.h"
 
@@ -22,7 +22,6 @@ struct Context {
   ThreadPool& pool;
 
   Activations activations;
-  AlignedArray<float> hidden;  ///< tokens × hidden: normalised input of a sublayer
   AlignedArray<float> wide;    ///< scratch for a sublayer's projections
   std::vector<float> cosines;  ///< tokens × rotary_dim / 2, for the positions of this pass
   std::vector<float> sines;
@@ -35,10 +34,14 @@ struct Context {
   std::vector<Thread> threads;
 };
 
-/// Gated DeltaNet: x (tokens × hidden, normalised) → out (tokens × hidden).
+/// Sublayers take the residual stream x (tokens × hidden) and the weights of the RMSNorm before them, and give what is
+/// to be added to x: out (tokens × hidden).
+
+/// Gated DeltaNet.
 struct LinearAttention {
-  LinearAttention(const LinearAttentionWeights& weights, const ModelConfig& config, bool pack, ThreadPool& pool);
-  void forward(Context& context, const float* x, std::size_t tokens, LinearState& state, float* out) const;
+  LinearAttention(const LinearAttentionWeights& weights, const ModelConfig& config, const Packing& packing);
+  void forward(Context& context, const float* x, const std::vector<float>& norm, std::size_t tokens, LinearState& state,
+               float* out) const;
   [[nodiscard]] std::size_t memory_bytes() const;
 
   PackedMatrix in_proj_qkv, in_proj_z, in_proj_b, in_proj_a, out_proj;
@@ -49,10 +52,10 @@ struct LinearAttention {
 
 /// Gated softmax attention with rotary embedding, grouped heads, causal.
 struct FullAttention {
-  FullAttention(const FullAttentionWeights& weights, bool pack, ThreadPool& pool);
+  FullAttention(const FullAttentionWeights& weights, const Packing& packing);
   /// `position`: of the first token.
-  void forward(Context& context, const float* x, std::size_t tokens, std::size_t position, KvCache& cache,
-               float* out) const;
+  void forward(Context& context, const float* x, const std::vector<float>& norm, std::size_t tokens,
+               std::size_t position, KvCache& cache, float* out) const;
   [[nodiscard]] std::size_t memory_bytes() const;
 
   PackedMatrix q_proj, k_proj, v_proj, o_proj;
@@ -61,8 +64,8 @@ struct FullAttention {
 
 /// SwiGLU: down(silu(gate x) · up x).
 struct Mlp {
-  Mlp(const LayerWeights& weights, bool pack, ThreadPool& pool);
-  void forward(Context& context, const float* x, std::size_t tokens, float* out) const;
+  Mlp(const LayerWeights& weights, const Packing& packing);
+  void forward(Context& context, const float* x, const std::vector<float>& norm, std::size_t tokens, float* out) const;
   [[nodiscard]] std::size_t memory_bytes() const;
 
   PackedMatrix gate_proj, up_proj, down_proj;
@@ -74,8 +77,9 @@ struct Layer {
   const LayerWeights* weights;
 };
 
-/// out (tokens × n) = RMSNorm of each row of x.
-void normalize(Context& context, const float* x, std::size_t tokens, const std::vector<float>& weight, float* out);
+/// context.activations = RMSNorm of each row of x (tokens × hidden), in the forms that `matrices` ask for.
+void normalize(Context& context, const float* x, std::size_t tokens, const std::vector<float>& weight,
+               std::span<const PackedMatrix* const> matrices);
 
 /// Floats that `wide` must hold for any sublayer of this model.
 std::size_t wide_floats(const ModelConfig& config);

@@ -12,17 +12,26 @@ float softplus(float x) { return x > 20.0F ? x : std::log1p(std::exp(x)); }
 
 /// The convolution's view of one pass: inputs of the pass, preceded by those the state remembers.
 struct ConvolutionInput {
-  const float* rows;  ///< tokens × channels
-  float* past;        ///< (taps - 1) × channels, oldest first
+  Output rows;  ///< tokens × channels
+  float* past;  ///< (taps - 1) × channels, oldest first
   std::size_t channels;
   std::size_t taps;
 
-  /// Input at time `t`, which may be as early as -(taps - 1).
-  [[nodiscard]] const float* at(std::ptrdiff_t t) const {
-    if (t >= 0) return rows + static_cast<std::size_t>(t) * channels;
-    return past + static_cast<std::size_t>(t + static_cast<std::ptrdiff_t>(taps) - 1) * channels;
+  /// Input at time `t`, which may be as early as -(taps - 1), from channel `first` to the end of its panel.
+  [[nodiscard]] const float* at(std::ptrdiff_t t, std::size_t first) const {
+    if (t >= 0) {
+      return rows.y + first / rows.panel * rows.panel_stride + static_cast<std::size_t>(t) * rows.stride +
+             first % rows.panel;
+    }
+    return past + static_cast<std::size_t>(t + static_cast<std::ptrdiff_t>(taps) - 1) * channels + first;
   }
 };
+
+/// Rows of a panel of in_proj_qkv's result: a head, where heads are of one size and made of whole blocks.
+std::size_t panel_rows(const ModelConfig& config) {
+  const bool even = config.linear_key_dim == config.linear_value_dim && config.linear_key_dim % kBlockRows == 0;
+  return even ? config.linear_key_dim : config.conv_channels();
+}
 
 /// Convolution and SiLU of channels [first, first + n) for tokens [begin, begin + count): out is count × n.
 void convolve(const Context& context, const ConvolutionInput& input, const float* weights, std::size_t first,
@@ -31,7 +40,7 @@ void convolve(const Context& context, const ConvolutionInput& input, const float
   for (std::size_t t = 0; t < count; ++t) {
     for (std::size_t tap = 0; tap < input.taps; ++tap) {
       const auto time = static_cast<std::ptrdiff_t>(begin + t + tap) - static_cast<std::ptrdiff_t>(input.taps) + 1;
-      rows[tap] = input.at(time) + first;
+      rows[tap] = input.at(time, first);
     }
     context.kernels.conv_silu(rows.data(), weights + first, input.channels, input.taps, n, out + t * n);
   }
@@ -41,19 +50,18 @@ void convolve(const Context& context, const ConvolutionInput& input, const float
 void remember(const ConvolutionInput& input, std::size_t tokens, std::size_t first, std::size_t n) {
   for (std::size_t row = 0; row + 1 < input.taps; ++row) {
     const auto time = static_cast<std::ptrdiff_t>(tokens + row) - static_cast<std::ptrdiff_t>(input.taps) + 1;
-    std::memmove(input.past + row * input.channels + first, input.at(time) + first, n * sizeof(float));
+    std::memmove(input.past + row * input.channels + first, input.at(time, first), n * sizeof(float));
   }
 }
 
 }  // namespace
 
-LinearAttention::LinearAttention(const LinearAttentionWeights& w, const ModelConfig& config, bool pack,
-                                 ThreadPool& pool)
-    : in_proj_qkv(w.in_proj_qkv, pack, pool),
-      in_proj_z(w.in_proj_z, pack, pool),
-      in_proj_b(w.in_proj_b, pack, pool),
-      in_proj_a(w.in_proj_a, pack, pool),
-      out_proj(w.out_proj, pack, pool),
+LinearAttention::LinearAttention(const LinearAttentionWeights& w, const ModelConfig& config, const Packing& packing)
+    : in_proj_qkv(w.in_proj_qkv, packing),
+      in_proj_z(w.in_proj_z, packing),
+      in_proj_b(w.in_proj_b, packing),
+      in_proj_a(w.in_proj_a, packing),
+      out_proj(w.out_proj, packing),
       conv(w.conv.size()),
       decay(w.a_log.size()),
       weights(&w) {
@@ -69,8 +77,8 @@ std::size_t LinearAttention::memory_bytes() const {
          out_proj.memory_bytes() + (conv.size() + decay.size()) * sizeof(float);
 }
 
-void LinearAttention::forward(Context& context, const float* x, std::size_t tokens, LinearState& state,
-                              float* out) const {
+void LinearAttention::forward(Context& context, const float* x, const std::vector<float>& norm, std::size_t tokens,
+                              LinearState& state, float* out) const {
   const ModelConfig& config = context.config;
   const Kernels& kernels = context.kernels;
   const std::size_t dk = config.linear_key_dim;
@@ -88,14 +96,16 @@ void LinearAttention::forward(Context& context, const float* x, std::size_t toke
   float* a = b + tokens * value_heads;
 
   const PackedMatrix* inputs[] = {&in_proj_qkv, &in_proj_z, &in_proj_b, &in_proj_a};
-  context.activations.assign(x, tokens, config.hidden_size, inputs, kernels, context.pool);
-  const Product products[] = {{&in_proj_qkv, qkv, channels},
-                              {&in_proj_z, z, values},
-                              {&in_proj_b, b, value_heads},
-                              {&in_proj_a, a, value_heads}};
+  normalize(context, x, tokens, norm, inputs);
+  const std::size_t panel = panel_rows(config);
+  const Output qkv_out{qkv, panel, panel, tokens * panel};
+  const Product products[] = {{&in_proj_qkv, qkv_out},
+                              {&in_proj_z, row_major(z, in_proj_z)},
+                              {&in_proj_b, row_major(b, in_proj_b)},
+                              {&in_proj_a, row_major(a, in_proj_a)}};
   multiply(products, context.activations, kernels, context.pool);
 
-  const ConvolutionInput input{qkv, state.conv.data(), channels, config.conv_kernel};
+  const ConvolutionInput input{qkv_out, state.conv.data(), channels, config.conv_kernel};
   const float query_scale = 1.0F / std::sqrt(static_cast<float>(dk));
   context.pool.run(key_heads, 1, [&](std::size_t head, std::size_t, std::size_t thread) {
     Context::Thread& own = context.threads[thread];
@@ -138,8 +148,9 @@ void LinearAttention::forward(Context& context, const float* x, std::size_t toke
   });
 
   const PackedMatrix* output[] = {&out_proj};
-  context.activations.assign(y, tokens, values, output, kernels, context.pool);
-  const Product product[] = {{&out_proj, out, config.hidden_size}};
+  context.activations.prepare(tokens, values, output, kernels);
+  context.activations.write_all(y, context.pool);
+  const Product product[] = {{&out_proj, row_major(out, out_proj)}};
   multiply(product, context.activations, kernels, context.pool);
 }
 

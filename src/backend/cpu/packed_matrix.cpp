@@ -67,12 +67,17 @@ AffineGroup packed_group(const PackedAffine& w, std::size_t row, std::size_t gro
   return {bf16_to_float(scale), bf16_to_float(bias)};
 }
 
-PackedMatrix::PackedMatrix(const WeightMatrix& weights, bool pack, ThreadPool& pool)
+PackedMatrix::PackedMatrix(const WeightMatrix& weights, const Packing& packing)
     : weights_(&weights), rows_(weights.rows), cols_(weights.cols) {
-  if (!pack || !weights.quantized()) return;
+  if (!packing.fast) return;
+  if (const auto* dense = std::get_if<DenseMatrix>(&weights.storage)) {
+    if (dense->type == FloatType::bf16 && packing.kernels.bf16_matmul != nullptr) form_ = Form::bf16;
+    return;
+  }
   const auto& from = std::get<AffineMatrix>(weights.storage);
   if (from.scale_type == FloatType::f32)
     return;  // rare: keeps its precision on the float path instead of losing it here
+  form_ = Form::quantized;
   packed_.rows = rows_;
   packed_.cols = cols_;
   packed_.group_size = static_cast<std::size_t>(from.group_size);
@@ -83,9 +88,11 @@ PackedMatrix::PackedMatrix(const WeightMatrix& weights, bool pack, ThreadPool& p
       blocks * (cols_ / packed_.group_size) * packed_group_bytes(packed_.bits, packed_.group_size);
   storage_ = AlignedArray<std::uint8_t>(bytes);
   packed_.data = storage_.data();
-  pool.run(blocks, std::max<std::size_t>(1, 4096 / cols_ + 1), [&](std::size_t begin, std::size_t end, std::size_t) {
-    for (std::size_t block = begin; block < end; ++block) pack_block(from, block);
-  });
+  packing.pool.run(blocks, std::max<std::size_t>(1, 4096 / cols_ + 1),
+                   [&](std::size_t begin, std::size_t end, std::size_t) {
+                     for (std::size_t block = begin; block < end; ++block) pack_block(from, block);
+                   });
+  release_pages(packing.weights, weights);
 }
 
 void PackedMatrix::pack_block(const AffineMatrix& from, std::size_t block) {
@@ -152,98 +159,6 @@ void PackedMatrix::row(std::size_t row, float* out) const {
     const AffineGroup group = packed_group(packed_, row, col / packed_.group_size);
     out[col] = group.scale * static_cast<float>(packed_quant(packed_, row, col)) + group.bias;
   }
-}
-
-void Activations::assign(const float* x, std::size_t tokens, std::size_t cols,
-                         std::span<const PackedMatrix* const> matrices, const Kernels& kernels, ThreadPool& pool) {
-  x_ = x;
-  tokens_ = tokens;
-  width_ = std::clamp<std::size_t>(tokens, 1, kernels.tile);
-  for (Form& form : forms_) form.group_size = 0;
-  for (const PackedMatrix* matrix : matrices) {
-    const std::size_t group_size = matrix->group_size();
-    if (group_size == 0 || quantized(group_size).values != nullptr) continue;
-    Form& form = *std::find_if(std::begin(forms_), std::end(forms_), [](const Form& f) { return f.group_size == 0; });
-    const std::size_t groups = cols / group_size;
-    form.group_size = group_size;
-    form.values.reserve(tokens * cols * 2);
-    form.scales.reserve(tokens * groups);
-    form.sums.reserve(tokens * groups);
-    const std::size_t width = width_;
-    pool.run((tokens + width - 1) / width, 2, [&](std::size_t begin, std::size_t end, std::size_t) {
-      for (std::size_t t = begin * width; t < std::min(end * width, tokens); ++t) {
-        const std::size_t first = t / width * width;
-        kernels.quantize_row(x + t * cols, cols, group_size, std::min(width, tokens - first),
-                             form.values.data() + first * cols * 2 + (t - first) * 8,
-                             form.scales.data() + first * groups + (t - first),
-                             form.sums.data() + first * groups + (t - first));
-      }
-    });
-  }
-}
-
-QuantizedRows Activations::quantized(std::size_t group_size) const {
-  for (const Form& form : forms_) {
-    if (form.group_size == group_size)
-      return {form.values.data(), form.scales.data(), form.sums.data(), tokens_, width_};
-  }
-  return {};
-}
-
-namespace {
-
-/// Blocks [begin, end) of one product with float activations: the matrix in place, or dequantised row by row.
-void multiply_floats(const Product& product, const Activations& x, std::size_t begin, std::size_t end,
-                     const Kernels& kernels) {
-  const PackedMatrix& matrix = *product.matrix;
-  const std::size_t cols = matrix.cols();
-  const std::size_t first = begin * kBlockRows;
-  const std::size_t last = std::min(end * kBlockRows, matrix.rows());
-  if (const auto* dense = std::get_if<DenseMatrix>(&matrix.stored().storage)) {
-    const Element element = dense->type == FloatType::f32    ? Element::f32
-                            : dense->type == FloatType::bf16 ? Element::bf16
-                                                             : Element::f16;
-    const std::size_t width = element == Element::f32 ? 4 : 2;
-    const auto* data = static_cast<const std::byte*>(dense->data) + first * cols * width;
-    kernels.gemm_nt(x.tokens(), last - first, cols, x.floats(), cols, element, data, cols, product.y + first,
-                    product.y_stride);
-    return;
-  }
-  thread_local std::vector<float> rows;
-  rows.resize(kBlockRows * cols);
-  for (std::size_t row = first; row < last; row += kBlockRows) {
-    const std::size_t count = std::min(kBlockRows, last - row);
-    for (std::size_t i = 0; i < count; ++i) matrix.stored().row(row + i, rows.data() + i * cols);
-    kernels.gemm_nt(x.tokens(), count, cols, x.floats(), cols, Element::f32, rows.data(), cols, product.y + row,
-                    product.y_stride);
-  }
-}
-
-}  // namespace
-
-void multiply(std::span<const Product> products, const Activations& x, const Kernels& kernels, ThreadPool& pool) {
-  const auto blocks_of = [](const Product& p) { return (p.matrix->rows() + kBlockRows - 1) / kBlockRows; };
-  std::size_t total = 0;
-  for (const Product& product : products) total += blocks_of(product);
-  // Small enough chunks that threads of unequal speed finish together, large enough to stream through memory.
-  const std::size_t grain = std::clamp<std::size_t>(total / (pool.threads() * 8), 1, 32) * 2;
-  pool.run(total, grain, [&](std::size_t begin, std::size_t end, std::size_t) {
-    std::size_t offset = 0;
-    for (const Product& product : products) {
-      const std::size_t blocks = blocks_of(product);
-      const std::size_t first = std::max(begin, offset);
-      const std::size_t last = std::min(end, offset + blocks);
-      if (first < last) {
-        if (product.matrix->group_size() == 0) {
-          multiply_floats(product, x, first - offset, last - offset, kernels);
-        } else {
-          kernels.affine_matmul(product.matrix->packed(), first - offset, last - offset,
-                                x.quantized(product.matrix->group_size()), product.y, product.y_stride);
-        }
-      }
-      offset += blocks;
-    }
-  });
 }
 
 }  // namespace qwen35::cpu

@@ -1,6 +1,8 @@
 // The loops around a block of an affine product. Included inside an anonymous namespace by an instruction set's file,
 // which defines kTile, the most tokens it takes at once, and block_tokens.
 
+#include "backend/cpu/kernels/affine_common.inl"
+
 /// One tile of QuantizedRows.
 struct Tile {
   const std::int8_t* values;
@@ -30,30 +32,16 @@ void tile_tokens(const PackedAffine& m, const std::uint8_t* block, std::size_t g
 
 template <int Bits>
 void affine_matmul_bits(const PackedAffine& m, std::size_t block_begin, std::size_t block_end, const QuantizedRows& x,
-                        float* y, std::size_t y_stride) {
-  const std::size_t planes = Bits == 8 ? 0 : Bits - 4;
-  const std::size_t group_bytes = 64 + m.group_size * (Bits == 8 ? 16 : 8) + planes * m.group_size * 2;
-  const std::size_t block_bytes = group_bytes * (m.cols / m.group_size);
+                        const Output& y) {
+  const std::size_t bytes = group_bytes<Bits>(m.group_size);
   for (std::size_t block = block_begin; block < block_end; ++block) {
-    const std::uint8_t* data = m.data + block * block_bytes;
+    const std::uint8_t* data = m.data + block * bytes * (m.cols / m.group_size);
     const std::size_t left = m.rows - block * kBlockRows;
     const std::size_t rows = left < kBlockRows ? left : kBlockRows;
     for (std::size_t t = 0; t < x.tokens; t += x.width) {
       const std::size_t tokens = x.tokens - t < x.width ? x.tokens - t : x.width;
-      tile_tokens<Bits, kTile>(m, data, group_bytes, tile_at(m, x, t), tokens, y + t * y_stride + block * kBlockRows,
-                               y_stride, rows);
+      tile_tokens<Bits, kTile>(m, data, bytes, tile_at(m, x, t), tokens, place(y, block * kBlockRows, t), y.stride,
+                               rows);
     }
   }
-}
-
-void affine_matmul(const PackedAffine& m, std::size_t block_begin, std::size_t block_end, const QuantizedRows& x,
-                   float* y, std::size_t y_stride) {
-  if (m.bits == 4)
-    affine_matmul_bits<4>(m, block_begin, block_end, x, y, y_stride);
-  else if (m.bits == 5)
-    affine_matmul_bits<5>(m, block_begin, block_end, x, y, y_stride);
-  else if (m.bits == 6)
-    affine_matmul_bits<6>(m, block_begin, block_end, x, y, y_stride);
-  else
-    affine_matmul_bits<8>(m, block_begin, block_end, x, y, y_stride);
 }

@@ -72,11 +72,7 @@ inline __m512i broadcast4(const std::int8_t* p) {
   return _mm512_set1_epi32(word);
 }
 
-/// Bytes of one group of one block (kernels.h).
-template <int Bits>
-constexpr std::size_t group_bytes(std::size_t group_size) {
-  return 64 + group_size * (Bits == 8 ? 16 : 8 + 2 * (Bits - 4));
-}
+#include "backend/cpu/kernels/affine_common.inl"
 
 /// Unpacks 32 columns of a group: eight vectors of 16 rows × 4 columns. `part` counts 32-column parts of the group.
 template <int Bits>
@@ -120,7 +116,8 @@ inline __mmask16 first_rows(std::size_t rows) {
 // --- one token: the weights go by once, at the speed of the memory ---------------------------------------------------
 
 template <int Bits>
-void matvec(const PackedAffine& m, std::size_t block_begin, std::size_t block_end, const QuantizedRows& x, float* y) {
+void matvec(const PackedAffine& m, std::size_t block_begin, std::size_t block_end, const QuantizedRows& x,
+            const Output& y) {
   const std::size_t groups = m.cols / m.group_size;
   const std::size_t bytes = group_bytes<Bits>(m.group_size);
   const std::uint8_t* at = m.data + block_begin * groups * bytes;
@@ -143,7 +140,7 @@ void matvec(const PackedAffine& m, std::size_t block_begin, std::size_t block_en
       total = fold(total, _mm512_add_epi32(high[0], high[1]), _mm512_add_epi32(low[0], low[1]),
                    load_scales(at, m.f16_scales), load_scales(at + 32, m.f16_scales), x.scales[group], x.sums[group]);
     }
-    _mm512_mask_storeu_ps(y + block * kBlockRows, first_rows(m.rows - block * kBlockRows), total);
+    _mm512_mask_storeu_ps(place(y, block * kBlockRows, 0), first_rows(m.rows - block * kBlockRows), total);
   }
 }
 
@@ -174,8 +171,8 @@ inline void unpack_group(const std::uint8_t* const (&at)[2], std::size_t group_s
   }
 }
 
-/// sum += four neighbouring products a lane, in place: as an intrinsic GCC 12 gives each step a fresh register and, with
-/// 24 sums alive, spills them.
+/// sum += four neighbouring products a lane, in place: as an intrinsic GCC 12 gives each step a fresh register and,
+/// with 24 sums alive, spills them.
 inline void dot(__m512i& sum, __m512i weights, __m512i x) {
   asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(weights), "v"(x));
 }
@@ -223,8 +220,8 @@ inline void narrow_tile_group(const Group& w, std::size_t group_size, std::size_
 }
 
 template <int Bits>
-void matmul(const PackedAffine& m, std::size_t block_begin, std::size_t block_end, const QuantizedRows& x, float* y,
-            std::size_t y_stride) {
+void matmul(const PackedAffine& m, std::size_t block_begin, std::size_t block_end, const QuantizedRows& x,
+            const Output& y) {
   const std::size_t groups = m.cols / m.group_size;
   const std::size_t bytes = group_bytes<Bits>(m.group_size);
   constexpr std::size_t kChunkTokens = kChunkTiles * kTile;
@@ -237,6 +234,13 @@ void matmul(const PackedAffine& m, std::size_t block_begin, std::size_t block_en
     for (std::size_t begin = 0; begin < x.tokens; begin += kChunkTokens) {
       const std::size_t count = x.tokens - begin < kChunkTokens ? x.tokens - begin : kChunkTokens;
       __builtin_memset(totals, 0, count * sizeof(totals[0]));
+      float* outs[2] = {place(y, block * kBlockRows, begin),
+                        pair ? place(y, (block + 1) * kBlockRows, begin) : nullptr};
+      // The results' lines are far apart: ask for them before they are needed.
+      for (std::size_t t = 0; t < count; ++t) {
+        __builtin_prefetch(outs[0] + t * y.stride, 1);
+        if (pair) __builtin_prefetch(outs[1] + t * y.stride, 1);
+      }
       for (std::size_t group = 0; group < groups; ++group) {
         const std::uint8_t* const at[2] = {first_block + group * bytes, second_block + group * bytes};
         unpack_group<Bits>(at, m.group_size, m.f16_scales, group_weights);
@@ -249,12 +253,11 @@ void matmul(const PackedAffine& m, std::size_t block_begin, std::size_t block_en
           narrow_tile_group<kTile>(group_weights, m.group_size, n, values, scales, sums, totals + t);
         }
       }
-      float* out = y + begin * y_stride + block * kBlockRows;
       const __mmask16 rows[2] = {first_rows(m.rows - block * kBlockRows),
-                                 pair ? first_rows(m.rows - (block + 1) * kBlockRows) : __mmask16{0}};
-      for (std::size_t t = 0; t < count; ++t, out += y_stride) {
-        _mm512_mask_storeu_ps(out, rows[0], _mm512_load_ps(totals[t][0]));
-        _mm512_mask_storeu_ps(out + kBlockRows, rows[1], _mm512_load_ps(totals[t][1]));
+                                 first_rows(pair ? m.rows - (block + 1) * kBlockRows : 0)};
+      for (std::size_t t = 0; t < count; ++t) {
+        _mm512_mask_storeu_ps(outs[0] + t * y.stride, rows[0], _mm512_load_ps(totals[t][0]));
+        if (pair) _mm512_mask_storeu_ps(outs[1] + t * y.stride, rows[1], _mm512_load_ps(totals[t][1]));
       }
     }
   }
@@ -262,28 +265,17 @@ void matmul(const PackedAffine& m, std::size_t block_begin, std::size_t block_en
 
 template <int Bits>
 void affine_matmul_bits(const PackedAffine& m, std::size_t block_begin, std::size_t block_end, const QuantizedRows& x,
-                        float* y, std::size_t y_stride) {
+                        const Output& y) {
   if (x.tokens == 1)
     matvec<Bits>(m, block_begin, block_end, x, y);
   else
-    matmul<Bits>(m, block_begin, block_end, x, y, y_stride);
+    matmul<Bits>(m, block_begin, block_end, x, y);
 }
 
-void affine_matmul(const PackedAffine& m, std::size_t block_begin, std::size_t block_end, const QuantizedRows& x,
-                   float* y, std::size_t y_stride) {
-  if (m.bits == 4)
-    affine_matmul_bits<4>(m, block_begin, block_end, x, y, y_stride);
-  else if (m.bits == 5)
-    affine_matmul_bits<5>(m, block_begin, block_end, x, y, y_stride);
-  else if (m.bits == 6)
-    affine_matmul_bits<6>(m, block_begin, block_end, x, y, y_stride);
-  else
-    affine_matmul_bits<8>(m, block_begin, block_end, x, y, y_stride);
-}
-
-constexpr Kernels kAvx512{"avx512",    kTile,    quantize_row, affine_matmul, gemm_nt,       gemm_nn, delta_step,
-                          solve_lower, rms_norm, l2_norm,      add,           scale,         axpby,   decay_scale,
-                          silu_mul,    mul_silu, mul_sigmoid,  conv_silu,     softmax_block, to_f16,  from_f16};
+constexpr Kernels kAvx512{"avx512",  kTile,         quantize_row, affine_matmul, nullptr,   gemm_nt,
+                          gemm_nn,   delta_step,    solve_lower,  rms_norm,      l2_norm,   add,
+                          scale,     axpby,         decay_scale,  silu_mul,      mul_silu,  mul_sigmoid,
+                          conv_silu, softmax_block, to_f16,       from_f16,      split_bf16};
 
 }  // namespace
 

@@ -8,6 +8,8 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#elif defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
 #endif
 
 namespace qwen35::cpu {
@@ -29,9 +31,17 @@ bool has_avx512() {
          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
          __builtin_cpu_supports("avx512vnni");
 }
+bool has_avx512bf16() { return has_avx512() && __builtin_cpu_supports("avx512bf16"); }
 #else
 bool has_avx2() { return false; }
 bool has_avx512() { return false; }
+bool has_avx512bf16() { return false; }
+#endif
+
+#if defined(__aarch64__) && defined(__linux__)
+bool has_neon_dot_product() { return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0; }
+#else
+bool has_neon_dot_product() { return false; }
 #endif
 
 }  // namespace
@@ -40,6 +50,8 @@ std::vector<const Kernels*> supported_kernels() {
   std::vector<const Kernels*> tables{scalar_kernels()};
   if (avx2_kernels() != nullptr && has_avx2()) tables.push_back(avx2_kernels());
   if (avx512_kernels() != nullptr && has_avx512()) tables.push_back(avx512_kernels());
+  if (has_avx512bf16() && avx512bf16_kernels() != nullptr) tables.push_back(avx512bf16_kernels());
+  if (neon_kernels() != nullptr && has_neon_dot_product()) tables.push_back(neon_kernels());
   return tables;
 }
 

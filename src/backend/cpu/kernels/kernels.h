@@ -55,6 +55,15 @@ inline constexpr int kQuantLimit = 32512;
 
 enum class Element : std::uint8_t { f32, bf16, f16 };
 
+/// Where a product goes: row r of token t is y[r / panel · panel_stride + t · stride + r % panel]. Panels keep the
+/// channels that one head needs of all tokens side by side; a plain row-major result is a single panel.
+struct Output {
+  float* y = nullptr;
+  std::size_t stride = 0;        ///< floats between tokens
+  std::size_t panel = 0;         ///< rows of a panel: a multiple of kBlockRows, or all rows of the matrix
+  std::size_t panel_stride = 0;  ///< floats between panels
+};
+
 struct Kernels {
   const char* name;
   std::size_t tile;  ///< tokens of a tile of quantised rows that affine_matmul takes, >= 1
@@ -65,11 +74,18 @@ struct Kernels {
   void (*quantize_row)(const float* x, std::size_t n, std::size_t group_size, std::size_t width, std::int8_t* values,
                        float* scales, float* sums);
 
-  /// y[t · y_stride + row] = Σ_groups scale · (s · Σ q·x) + bias · sum, for the rows of blocks [block_begin,
+  /// y(t, row) = Σ_groups scale · (s · Σ q·x) + bias · sum, for the rows of blocks [block_begin,
   /// block_end), all t; x.width is `tile`, or the number of tokens when that is less. The result of a token does not
   /// depend on how many tokens there are.
   void (*affine_matmul)(const PackedAffine& w, std::size_t block_begin, std::size_t block_end, const QuantizedRows& x,
-                        float* y, std::size_t y_stride);
+                        const Output& y);
+
+  /// y(t, row) = Σ_c w[row · cols + c] · (high + low)[t, c] for rows [row_begin, row_end), row_begin a multiple of
+  /// kBlockRows: bf16 products with float32 sums. x: tokens × (cols high parts, cols low parts) from split_bf16: one
+  /// bf16 alone would cost three digits of the logits. nullptr: not on this instruction set (float activations it is).
+  /// The result of a token does not depend on how many tokens there are.
+  void (*bf16_matmul)(const std::uint16_t* w, std::size_t cols, std::size_t row_begin, std::size_t row_end,
+                      const std::uint16_t* x, std::size_t tokens, const Output& y);
 
   /// c[m · ldc + n] = Σ_k a[m · lda + k] · b[n · ldb + k]: rows against rows. b is float, bf16 or f16 (by `element`),
   /// ldb in elements.
@@ -117,12 +133,16 @@ struct Kernels {
   /// Float to binary16, rounding to nearest even, and back; n values.
   void (*to_f16)(const float* x, std::uint16_t* out, std::size_t n);
   void (*from_f16)(const std::uint16_t* x, float* out, std::size_t n);
+  /// Float to the sum of two bfloat16, each rounded to nearest even: x ≈ high + low to 2^-17. n values. Subnormal parts
+  /// may become zero.
+  void (*split_bf16)(const float* x, std::uint16_t* high, std::uint16_t* low, std::size_t n);
 };
 
 /// The tables. One that was not compiled for this processor family is nullptr.
 const Kernels* scalar_kernels();
 const Kernels* avx2_kernels();
 const Kernels* avx512_kernels();
+const Kernels* avx512bf16_kernels();
 const Kernels* neon_kernels();
 
 }  // namespace qwen35::cpu

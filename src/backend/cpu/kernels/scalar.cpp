@@ -46,7 +46,7 @@ void quantize_row(const float* x, std::size_t n, std::size_t group_size, std::si
 }
 
 void affine_matmul(const PackedAffine& w, std::size_t block_begin, std::size_t block_end, const QuantizedRows& x,
-                   float* y, std::size_t y_stride) {
+                   const Output& y) {
   const std::size_t groups = w.cols / w.group_size;
   for (std::size_t row = block_begin * kBlockRows; row < std::min(block_end * kBlockRows, w.rows); ++row) {
     for (std::size_t t = 0; t < x.tokens; ++t) {
@@ -67,7 +67,21 @@ void affine_matmul(const PackedAffine& w, std::size_t block_begin, std::size_t b
         const std::size_t at = scale_at + group * width;
         total += g.scale * static_cast<float>(dot) * x.scales[at] + g.bias * x.sums[at];
       }
-      y[t * y_stride + row] = total;
+      y.y[row / y.panel * y.panel_stride + t * y.stride + row % y.panel] = total;
+    }
+  }
+}
+
+void bf16_matmul(const std::uint16_t* w, std::size_t cols, std::size_t row_begin, std::size_t row_end,
+                 const std::uint16_t* x, std::size_t tokens, const Output& y) {
+  for (std::size_t row = row_begin; row < row_end; ++row) {
+    for (std::size_t t = 0; t < tokens; ++t) {
+      float sum = 0;
+      for (std::size_t c = 0; c < cols; ++c) {
+        const std::uint16_t* at = x + t * 2 * cols + c;
+        sum += bf16_to_float(w[row * cols + c]) * (bf16_to_float(at[0]) + bf16_to_float(at[cols]));
+      }
+      y.y[row / y.panel * y.panel_stride + t * y.stride + row % y.panel] = sum;
     }
   }
 }
@@ -186,11 +200,19 @@ void from_f16(const std::uint16_t* x, float* out, std::size_t n) {
   for (std::size_t i = 0; i < n; ++i) out[i] = f16_to_float(x[i]);
 }
 
+void split_bf16(const float* x, std::uint16_t* high, std::uint16_t* low, std::size_t n) {
+  for (std::size_t i = 0; i < n; ++i) {
+    high[i] = float_to_bf16(x[i]);
+    low[i] = std::isfinite(x[i]) ? float_to_bf16(x[i] - bf16_to_float(high[i])) : 0;
+  }
+}
+
 constexpr std::size_t kTile = 4;  // any would do; odd tails get tested
 
-constexpr Kernels kScalar{"scalar",    kTile,    quantize_row, affine_matmul, gemm_nt,       gemm_nn, delta_step,
-                          solve_lower, rms_norm, l2_norm,      add,           scale,         axpby,   decay_scale,
-                          silu_mul,    mul_silu, mul_sigmoid,  conv_silu,     softmax_block, to_f16,  from_f16};
+constexpr Kernels kScalar{"scalar",  kTile,         quantize_row, affine_matmul, bf16_matmul, gemm_nt,
+                          gemm_nn,   delta_step,    solve_lower,  rms_norm,      l2_norm,     add,
+                          scale,     axpby,         decay_scale,  silu_mul,      mul_silu,    mul_sigmoid,
+                          conv_silu, softmax_block, to_f16,       from_f16,      split_bf16};
 
 }  // namespace
 

@@ -32,6 +32,15 @@ struct V {
   static V zero_where_less(V a, V x, V limit) {
     return {_mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x.v, limit.v, _CMP_NLT_UQ), a.v)};
   }
+  /// The sums of four vectors' lanes.
+  static __m128 sum4(V a, V b, V c, V d) {
+    const __m512 ab = _mm512_add_ps(_mm512_unpacklo_ps(a.v, b.v), _mm512_unpackhi_ps(a.v, b.v));
+    const __m512 cd = _mm512_add_ps(_mm512_unpacklo_ps(c.v, d.v), _mm512_unpackhi_ps(c.v, d.v));
+    const __m512 s = _mm512_add_ps(_mm512_shuffle_ps(ab, cd, 0x44), _mm512_shuffle_ps(ab, cd, 0xEE));
+    const __m256 half = _mm256_add_ps(_mm512_castps512_ps256(s), _mm512_extractf32x8_ps(s, 1));
+    return _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
+  }
+  static void sum4(V a, V b, V c, V d, float* out) { _mm_storeu_ps(out, sum4(a, b, c, d)); }
   [[nodiscard]] float sum() const { return _mm512_reduce_add_ps(v); }
   [[nodiscard]] float highest() const { return _mm512_reduce_max_ps(v); }
 };

@@ -27,6 +27,10 @@ struct V {
   static V zero_where_less(V a, V x, V limit) {
     return {vreinterpretq_f32_u32(vbicq_u32(vreinterpretq_u32_f32(a.v), vcltq_f32(x.v, limit.v)))};
   }
+  /// The sums of four vectors' lanes.
+  static void sum4(V a, V b, V c, V d, float* out) {
+    vst1q_f32(out, vpaddq_f32(vpaddq_f32(a.v, b.v), vpaddq_f32(c.v, d.v)));
+  }
   [[nodiscard]] float sum() const { return vaddvq_f32(v); }
   [[nodiscard]] float highest() const { return vmaxvq_f32(v); }
 };
