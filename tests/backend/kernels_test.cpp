@@ -130,14 +130,20 @@ TEST_P(KernelsTest, SplitIntoTwoBfloats) {
   values[3] = 1.00390625F;  // halfway: to even
   values[4] = 1.01171875F;
   for (const std::size_t n : kLengths) {
-    std::vector<std::uint16_t> x(2 * n + 2, 7);
-    std::vector<std::uint16_t> y(2 * n + 2, 7);
-    fast.split_bf16(values.data(), x.data(), x.data() + n + 1, n);
-    scalar.split_bf16(values.data(), y.data(), y.data() + n + 1, n);
-    EXPECT_EQ(x, y);
-    for (std::size_t i = 0; i < n; ++i) {
-      if (!std::isfinite(values[i])) continue;
-      EXPECT_NEAR(bf16_to_float(x[i]) + bf16_to_float(x[n + 1 + i]), values[i], std::fabs(values[i]) * 0x1p-16F);
+    for (const std::size_t width : {1U, 4U}) {
+      const std::size_t steps = (n + kSplitColumns - 1) / kSplitColumns;
+      std::vector<std::uint16_t> x(steps * 2 * kSplitColumns * width, 7);
+      auto y = x;
+      const std::size_t last = (width - 1) * 2 * kSplitColumns;
+      fast.split_row(values.data(), n, width, x.data() + last);
+      scalar.split_row(values.data(), n, width, y.data() + last);
+      EXPECT_EQ(x, y);
+      for (std::size_t i = 0; i < n; ++i) {
+        const std::uint16_t* at = x.data() + last + i / kSplitColumns * 2 * kSplitColumns * width + i % kSplitColumns;
+        if (!std::isfinite(values[i])) continue;
+        EXPECT_NEAR(bf16_to_float(at[0]) + bf16_to_float(at[kSplitColumns]), values[i],
+                    std::fabs(values[i]) * 0x1p-16F);
+      }
     }
   }
 }
@@ -151,21 +157,27 @@ TEST_P(KernelsTest, BfloatProducts) {
       for (std::size_t i = 0; i < w.size(); ++i) w[i] = float_to_bf16(floats[i]);
       const std::size_t tokens = 15;
       const auto inputs = random_floats(tokens * cols, 25);
-      std::vector<std::uint16_t> x(2 * inputs.size());
+      const std::size_t row_values = (cols + kSplitColumns - 1) / kSplitColumns * 2 * kSplitColumns;
+      const std::size_t width = fast.tile;
+      std::vector<std::uint16_t> x(tokens * row_values);
       for (std::size_t t = 0; t < tokens; ++t) {
-        std::uint16_t* high = x.data() + t * 2 * cols;
-        scalar.split_bf16(inputs.data() + t * cols, high, high + cols, cols);
+        const std::size_t first = t / width * width;
+        scalar.split_row(inputs.data() + t * cols, cols, std::min(width, tokens - first),
+                         x.data() + first * row_values + (t - first) * 2 * kSplitColumns);
       }
+      const SplitRows all{x.data(), tokens, width};
       std::vector<float> want(tokens * rows);
-      scalar.bf16_matmul(w.data(), cols, 0, rows, x.data(), tokens, {want.data(), rows, rows, 0});
+      scalar.bf16_matmul(w.data(), cols, 0, rows, all, {want.data(), rows, rows, 0});
       std::vector<float> got(tokens * rows, -9.0F);
       const std::size_t half = rows > 32 ? 32 : 0;
-      fast.bf16_matmul(w.data(), cols, 0, half, x.data(), tokens, {got.data(), rows, rows, 0});
-      fast.bf16_matmul(w.data(), cols, half, rows, x.data(), tokens, {got.data(), rows, rows, 0});
+      fast.bf16_matmul(w.data(), cols, 0, half, all, {got.data(), rows, rows, 0});
+      fast.bf16_matmul(w.data(), cols, half, rows, all, {got.data(), rows, rows, 0});
       expect_close(got, want, 2e-5F);
       // A token alone gives the same bits.
+      std::vector<std::uint16_t> row(row_values);
+      scalar.split_row(inputs.data() + 14 * cols, cols, 1, row.data());
       std::vector<float> alone(rows);
-      fast.bf16_matmul(w.data(), cols, 0, rows, x.data() + 14 * 2 * cols, 1, {alone.data(), rows, rows, 0});
+      fast.bf16_matmul(w.data(), cols, 0, rows, {row.data(), 1, 1}, {alone.data(), rows, rows, 0});
       EXPECT_TRUE(std::equal(alone.begin(), alone.end(), got.begin() + static_cast<std::ptrdiff_t>(14 * rows)));
     }
   }

@@ -16,15 +16,15 @@ void Activations::prepare(std::size_t tokens, std::size_t cols, std::span<const 
   tokens_ = tokens;
   cols_ = cols;
   width_ = std::clamp<std::size_t>(tokens, 1, kernels.tile);
-  wants_floats_ = wants_bf16_ = false;
+  wants_floats_ = wants_split_ = false;
   for (Quantized& form : quantized_) form.group_size = 0;
   for (const PackedMatrix* matrix : matrices) {
     if (matrix->form() == Form::floats) {
       wants_floats_ = true;
       floats_.reserve(tokens * cols);
-    } else if (matrix->form() == Form::bf16) {
-      wants_bf16_ = true;
-      bf16_.reserve(tokens * cols * 2);
+    } else if (matrix->form() == Form::split) {
+      wants_split_ = true;
+      split_.reserve(tokens * split_values());
     } else if (const std::size_t group_size = matrix->group_size(); quantized(group_size).values == nullptr) {
       Quantized& form = *std::find_if(std::begin(quantized_), std::end(quantized_),
                                       [](const Quantized& f) { return f.group_size == 0; });
@@ -38,12 +38,10 @@ void Activations::prepare(std::size_t tokens, std::size_t cols, std::span<const 
 
 void Activations::write(std::size_t token, const float* x) {
   if (wants_floats_) std::copy(x, x + cols_, floats_.data() + token * cols_);
-  if (wants_bf16_) {
-    std::uint16_t* high = bf16_.data() + token * 2 * cols_;
-    kernels_->split_bf16(x, high, high + cols_, cols_);
-  }
   const std::size_t first = token / width_ * width_;  // of its tile
   const std::size_t width = std::min(width_, tokens_ - first);
+  if (wants_split_)
+    kernels_->split_row(x, cols_, width, split_.data() + first * split_values() + (token - first) * 2 * kSplitColumns);
   for (Quantized& form : quantized_) {
     if (form.group_size == 0) break;
     const std::size_t at = first * (cols_ / form.group_size) + (token - first);
@@ -104,9 +102,9 @@ void multiply_rows(const Product& product, const Activations& x, std::size_t fir
     case Form::floats:
       multiply_floats(product, x, first, last, kernels);
       break;
-    case Form::bf16:
+    case Form::split:
       kernels.bf16_matmul(static_cast<const std::uint16_t*>(std::get<DenseMatrix>(matrix.stored().storage).data),
-                          matrix.cols(), first, last, x.bf16(), x.tokens(), product.y);
+                          matrix.cols(), first, last, x.split(), product.y);
       break;
     case Form::quantized:
       kernels.affine_matmul(matrix.packed(), first / kBlockRows, (last + kBlockRows - 1) / kBlockRows,

@@ -10,7 +10,8 @@
 
 namespace qwen35::cpu {
 
-/// The input rows of a product, in every form that its matrices ask for: float32, bf16, or quantised by groups.
+/// The input rows of a product, in every form that its matrices ask for: float32, split into two bf16, or quantised by
+/// groups.
 class Activations {
  public:
   /// Makes room for `tokens` rows of `cols` floats in the forms that `matrices` ask for. Rows are then to be written,
@@ -24,7 +25,7 @@ class Activations {
 
   [[nodiscard]] std::size_t tokens() const { return tokens_; }
   [[nodiscard]] const float* floats() const { return floats_.data(); }
-  [[nodiscard]] const std::uint16_t* bf16() const { return bf16_.data(); }
+  [[nodiscard]] SplitRows split() const { return {split_.data(), tokens_, width_}; }
   [[nodiscard]] QuantizedRows quantized(std::size_t group_size) const;
 
  private:
@@ -34,14 +35,19 @@ class Activations {
     AlignedArray<float> scales;
     AlignedArray<float> sums;
   };
+  /// Values of one split row.
+  [[nodiscard]] std::size_t split_values() const {
+    return (cols_ + kSplitColumns - 1) / kSplitColumns * 2 * kSplitColumns;
+  }
+
   const Kernels* kernels_ = nullptr;
   std::size_t tokens_ = 0;
   std::size_t cols_ = 0;
-  std::size_t width_ = 1;  ///< tokens of a tile of quantised rows
+  std::size_t width_ = 1;  ///< tokens of a tile
   bool wants_floats_ = false;
-  bool wants_bf16_ = false;
+  bool wants_split_ = false;
   AlignedArray<float> floats_;
-  AlignedArray<std::uint16_t> bf16_;
+  AlignedArray<std::uint16_t> split_;
   Quantized quantized_[3];  ///< group sizes 32, 64 and 128 at most
 };
 

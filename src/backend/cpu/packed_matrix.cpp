@@ -71,7 +71,7 @@ PackedMatrix::PackedMatrix(const WeightMatrix& weights, const Packing& packing)
     : weights_(&weights), rows_(weights.rows), cols_(weights.cols) {
   if (!packing.fast) return;
   if (const auto* dense = std::get_if<DenseMatrix>(&weights.storage)) {
-    if (dense->type == FloatType::bf16 && packing.kernels.bf16_matmul != nullptr) form_ = Form::bf16;
+    if (dense->type == FloatType::bf16 && packing.kernels.bf16_matmul != nullptr) form_ = Form::split;
     return;
   }
   const auto& from = std::get<AffineMatrix>(weights.storage);

@@ -31,7 +31,7 @@ struct Packing {
 };
 
 /// How activations must stand for a product with a matrix.
-enum class Form : std::uint8_t { floats, bf16, quantized };
+enum class Form : std::uint8_t { floats, split, quantized };
 
 /// A weight matrix in the form the kernels read: affine matrices packed (a copy), dense ones as they are in the map.
 class PackedMatrix {

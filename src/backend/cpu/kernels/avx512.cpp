@@ -272,10 +272,10 @@ void affine_matmul_bits(const PackedAffine& m, std::size_t block_begin, std::siz
     matmul<Bits>(m, block_begin, block_end, x, y);
 }
 
-constexpr Kernels kAvx512{"avx512",  kTile,         quantize_row, affine_matmul, nullptr,   gemm_nt,
-                          gemm_nn,   delta_step,    solve_lower,  rms_norm,      l2_norm,   add,
-                          scale,     axpby,         decay_scale,  silu_mul,      mul_silu,  mul_sigmoid,
-                          conv_silu, softmax_block, to_f16,       from_f16,      split_bf16};
+constexpr Kernels kAvx512{"avx512",  kTile,         quantize_row, affine_matmul, nullptr,  gemm_nt,
+                          gemm_nn,   delta_step,    solve_lower,  rms_norm,      l2_norm,  add,
+                          scale,     axpby,         decay_scale,  silu_mul,      mul_silu, mul_sigmoid,
+                          conv_silu, softmax_block, to_f16,       from_f16,      split_row};
 
 }  // namespace
 

@@ -199,11 +199,15 @@ inline std::uint16_t nearest_bf16(float value) {
   return static_cast<std::uint16_t>((nan ? bits | 0x400000U : rounded) >> 16);  // a quiet NaN stays one
 }
 
-void split_bf16(const float* x, std::uint16_t* high, std::uint16_t* low, std::size_t n) {
-  for (std::size_t i = 0; i < n; ++i) {
-    high[i] = nearest_bf16(x[i]);
-    const float rest = x[i] - bf16_value(high[i]);  // not a number when x is not finite
-    low[i] = rest - rest == 0.0F ? nearest_bf16(rest) : std::uint16_t{0};
+void split_row(const float* x, std::size_t n, std::size_t width, std::uint16_t* values) {
+  for (std::size_t c = 0; c < n; c += kSplitColumns, values += 2 * kSplitColumns * width) {
+    for (std::size_t i = 0; i < kSplitColumns; ++i) {
+      const float value = c + i < n ? x[c + i] : 0.0F;
+      const std::uint16_t high = nearest_bf16(value);
+      const float rest = value - bf16_value(high);  // not a number when the value is not finite
+      values[i] = high;
+      values[kSplitColumns + i] = rest - rest == 0.0F ? nearest_bf16(rest) : std::uint16_t{0};
+    }
   }
 }
 

@@ -49,6 +49,18 @@ struct QuantizedRows {
   std::size_t width = 1;
 };
 
+/// Columns of one step of split rows.
+inline constexpr std::size_t kSplitColumns = 32;
+
+/// Rows of activations as sums of two bfloat16, x ≈ high + low to 2^-17: one alone would cost three digits of the
+/// logits. In tiles of tokens as QuantizedRows; within a tile of n tokens:
+///     values   ⌈cols / 32⌉ × n × (32 high parts, 32 low parts), zeros past the last column
+struct SplitRows {
+  const std::uint16_t* values = nullptr;
+  std::size_t tokens = 0;
+  std::size_t width = 1;
+};
+
 /// The largest quantised magnitude: 127 · 256, so that `high` fits a byte whatever `low` carries. A group's dot product
 /// then stays below 128 · 255 · 32,512 < 2^31.
 inline constexpr int kQuantLimit = 32512;
@@ -66,7 +78,7 @@ struct Output {
 
 struct Kernels {
   const char* name;
-  std::size_t tile;  ///< tokens of a tile of quantised rows that affine_matmul takes, >= 1
+  std::size_t tile;  ///< tokens of a tile of quantised or split rows, >= 1
 
   /// Quantises n floats (a multiple of group_size) by groups: scale = max|x| / kQuantLimit, rounding half to even.
   /// Non-finite values count as 0. Writes one token of a tile of `width`: words of 8 bytes go to values + i · 8 ·
@@ -80,12 +92,11 @@ struct Kernels {
   void (*affine_matmul)(const PackedAffine& w, std::size_t block_begin, std::size_t block_end, const QuantizedRows& x,
                         const Output& y);
 
-  /// y(t, row) = Σ_c w[row · cols + c] · (high + low)[t, c] for rows [row_begin, row_end), row_begin a multiple of
-  /// kBlockRows: bf16 products with float32 sums. x: tokens × (cols high parts, cols low parts) from split_bf16: one
-  /// bf16 alone would cost three digits of the logits. nullptr: not on this instruction set (float activations it is).
-  /// The result of a token does not depend on how many tokens there are.
+  /// y(t, row) = Σ_c w[row · cols + c] · x(t, c) for rows [row_begin, row_end), row_begin a multiple of kBlockRows,
+  /// with float32 sums. nullptr: not on this instruction set (float activations it is). The result of a token does not
+  /// depend on how many tokens there are.
   void (*bf16_matmul)(const std::uint16_t* w, std::size_t cols, std::size_t row_begin, std::size_t row_end,
-                      const std::uint16_t* x, std::size_t tokens, const Output& y);
+                      const SplitRows& x, const Output& y);
 
   /// c[m · ldc + n] = Σ_k a[m · lda + k] · b[n · ldb + k]: rows against rows. b is float, bf16 or f16 (by `element`),
   /// ldb in elements.
@@ -133,9 +144,9 @@ struct Kernels {
   /// Float to binary16, rounding to nearest even, and back; n values.
   void (*to_f16)(const float* x, std::uint16_t* out, std::size_t n);
   void (*from_f16)(const std::uint16_t* x, float* out, std::size_t n);
-  /// Float to the sum of two bfloat16, each rounded to nearest even: x ≈ high + low to 2^-17. n values. Subnormal parts
-  /// may become zero.
-  void (*split_bf16)(const float* x, std::uint16_t* high, std::uint16_t* low, std::size_t n);
+  /// Splits n floats into two bfloat16 each, rounded to nearest even; subnormal parts may become zero. Writes one token
+  /// of a tile of `width`: steps of 2 · kSplitColumns values go to values + i · 2 · kSplitColumns · width.
+  void (*split_row)(const float* x, std::size_t n, std::size_t width, std::uint16_t* values);
 };
 
 /// The tables. One that was not compiled for this processor family is nullptr.

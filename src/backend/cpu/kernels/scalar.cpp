@@ -73,13 +73,17 @@ void affine_matmul(const PackedAffine& w, std::size_t block_begin, std::size_t b
 }
 
 void bf16_matmul(const std::uint16_t* w, std::size_t cols, std::size_t row_begin, std::size_t row_end,
-                 const std::uint16_t* x, std::size_t tokens, const Output& y) {
+                 const SplitRows& x, const Output& y) {
+  const std::size_t steps = (cols + kSplitColumns - 1) / kSplitColumns;
   for (std::size_t row = row_begin; row < row_end; ++row) {
-    for (std::size_t t = 0; t < tokens; ++t) {
+    for (std::size_t t = 0; t < x.tokens; ++t) {
+      const std::size_t first = t / x.width * x.width;
+      const std::size_t width = std::min(x.width, x.tokens - first);
+      const std::uint16_t* values = x.values + (first * steps + t - first) * 2 * kSplitColumns;
       float sum = 0;
       for (std::size_t c = 0; c < cols; ++c) {
-        const std::uint16_t* at = x + t * 2 * cols + c;
-        sum += bf16_to_float(w[row * cols + c]) * (bf16_to_float(at[0]) + bf16_to_float(at[cols]));
+        const std::uint16_t* at = values + c / kSplitColumns * 2 * kSplitColumns * width + c % kSplitColumns;
+        sum += bf16_to_float(w[row * cols + c]) * (bf16_to_float(at[0]) + bf16_to_float(at[kSplitColumns]));
       }
       y.y[row / y.panel * y.panel_stride + t * y.stride + row % y.panel] = sum;
     }
@@ -200,10 +204,13 @@ void from_f16(const std::uint16_t* x, float* out, std::size_t n) {
   for (std::size_t i = 0; i < n; ++i) out[i] = f16_to_float(x[i]);
 }
 
-void split_bf16(const float* x, std::uint16_t* high, std::uint16_t* low, std::size_t n) {
-  for (std::size_t i = 0; i < n; ++i) {
-    high[i] = float_to_bf16(x[i]);
-    low[i] = std::isfinite(x[i]) ? float_to_bf16(x[i] - bf16_to_float(high[i])) : 0;
+void split_row(const float* x, std::size_t n, std::size_t width, std::uint16_t* values) {
+  for (std::size_t c = 0; c < (n + kSplitColumns - 1) / kSplitColumns * kSplitColumns; ++c) {
+    const float value = c < n ? x[c] : 0.0F;
+    const std::uint16_t high = float_to_bf16(value);
+    std::uint16_t* at = values + c / kSplitColumns * 2 * kSplitColumns * width + c % kSplitColumns;
+    at[0] = high;
+    at[kSplitColumns] = std::isfinite(value) ? float_to_bf16(value - bf16_to_float(high)) : 0;
   }
 }
 
@@ -212,7 +219,7 @@ constexpr std::size_t kTile = 4;  // any would do; odd tails get tested
 constexpr Kernels kScalar{"scalar",  kTile,         quantize_row, affine_matmul, bf16_matmul, gemm_nt,
                           gemm_nn,   delta_step,    solve_lower,  rms_norm,      l2_norm,     add,
                           scale,     axpby,         decay_scale,  silu_mul,      mul_silu,    mul_sigmoid,
-                          conv_silu, softmax_block, to_f16,       from_f16,      split_bf16};
+                          conv_silu, softmax_block, to_f16,       from_f16,      split_row};
 
 }  // namespace
 
