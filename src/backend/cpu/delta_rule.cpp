@@ -1,5 +1,6 @@
 #include "backend/cpu/delta_rule.h"
 
+#include <algorithm>
 #include <cmath>
 
 namespace qwen35::cpu {
@@ -7,6 +8,8 @@ namespace {
 
 /// Below this many tokens the recurrence is cheaper than the chunked form.
 constexpr std::size_t kShortest = 8;
+/// Rows of a triangular matrix that are computed against the same columns.
+constexpr std::size_t kStrip = 16;
 
 }  // namespace
 
@@ -40,12 +43,18 @@ void DeltaRule::chunk(const Kernels& kernels, float* s, std::size_t tokens, cons
   float total = 0;
   for (std::size_t i = 0; i < tokens; ++i) decay[i] = total += log_decay[i];
 
-  kernels.gemm_nt(tokens, tokens, dk_, k, dk_, Element::f32, k, dk_, kk_.data(), kChunk);
-  kernels.gemm_nt(tokens, tokens, dk_, q, dk_, Element::f32, k, dk_, qk_.data(), kChunk);
-  for (std::size_t i = 0; i < tokens; ++i) {
-    kernels.decay_scale(kk_.data() + i * kChunk, beta[i], decay[i], decay, i);
-    kernels.decay_scale(qk_.data() + i * kChunk, 1.0F, decay[i], decay, i + 1);
-    for (std::size_t j = i + 1; j < tokens; ++j) qk_[i * kChunk + j] = 0;
+  // Only the lower triangles count: strips of rows against the columns up to their diagonal.
+  for (std::size_t i = 0; i < tokens; i += kStrip) {
+    const std::size_t rows = std::min(kStrip, tokens - i);
+    float* kk = kk_.data() + i * kChunk;
+    float* qk = qk_.data() + i * kChunk;
+    kernels.gemm_nt(rows, i + rows, dk_, k + i * dk_, dk_, Element::f32, k, dk_, kk, kChunk);
+    kernels.gemm_nt(rows, i + rows, dk_, q + i * dk_, dk_, Element::f32, k, dk_, qk, kChunk);
+    for (std::size_t row = 0; row < rows; ++row, kk += kChunk, qk += kChunk) {
+      kernels.decay_scale(kk, beta[i + row], decay[i + row], decay, i + row);
+      kernels.decay_scale(qk, 1.0F, decay[i + row], decay, i + row + 1);
+      std::fill(qk + i + row + 1, qk + i + rows, 0.0F);
+    }
   }
 
   float* u = v;
@@ -57,7 +66,10 @@ void DeltaRule::chunk(const Kernels& kernels, float* s, std::size_t tokens, cons
 
   kernels.gemm_nn(tokens, dv_, dk_, q, dk_, s, dv_, y, y_stride, false);
   for (std::size_t i = 0; i < tokens; ++i) kernels.scale(y + i * y_stride, std::exp(decay[i]), dv_);
-  kernels.gemm_nn(tokens, dv_, tokens, qk_.data(), kChunk, u, dv_, y, y_stride, true);
+  for (std::size_t i = 0; i < tokens; i += kStrip) {
+    const std::size_t rows = std::min(kStrip, tokens - i);
+    kernels.gemm_nn(rows, dv_, i + rows, qk_.data() + i * kChunk, kChunk, u, dv_, y + i * y_stride, y_stride, true);
+  }
 
   for (std::size_t j = 0; j < tokens; ++j) {
     const float factor = std::exp(total - decay[j]);

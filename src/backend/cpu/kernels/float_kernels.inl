@@ -349,9 +349,16 @@ inline void dot_tile(std::size_t k, const float* a, std::size_t lda, const typen
 #pragma GCC unroll 8
     for (std::size_t j = 0; j < N; j += 4) {
       // Four sums at a time: alone, they would take as long as the products of a short k.
+      const V last = sum[i][N - 1];
+      const V second = j + 1 < N ? sum[i][j + 1] : last;
+      const V third = j + 2 < N ? sum[i][j + 2] : last;
+      const V fourth = j + 3 < N ? sum[i][j + 3] : last;
+      if (N % 4 == 0 && p == k) {
+        V::sum4(sum[i][j], second, third, fourth, c + i * ldc + j);
+        continue;
+      }
       float totals[4];
-      V::sum4(sum[i][j], sum[i][j + 1 < N ? j + 1 : j], sum[i][j + 2 < N ? j + 2 : j], sum[i][j + 3 < N ? j + 3 : j],
-              totals);
+      V::sum4(sum[i][j], second, third, fourth, totals);
       for (std::size_t l = 0; l < 4 && j + l < N; ++l) {
         for (std::size_t rest = p; rest < k; ++rest) totals[l] += a[i * lda + rest] * B::one(b[(j + l) * ldb + rest]);
         c[i * ldc + j + l] = totals[l];
