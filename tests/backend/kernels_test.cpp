@@ -16,7 +16,7 @@
 namespace qwen35::cpu {
 namespace {
 
-constexpr std::size_t kLengths[] = {1, 3, 7, 8, 15, 16, 17, 31, 64, 100, 129, 1000};
+constexpr std::size_t kLengths[] = {1, 2, 3, 6, 7, 8, 15, 16, 17, 31, 64, 100, 129, 1000};
 
 void expect_close(const std::vector<float>& got, const std::vector<float>& want, float tolerance) {
   ASSERT_EQ(got.size(), want.size());

@@ -99,6 +99,49 @@ TEST_P(PackedMatrixTest, ProductsAgree) {
   }
 }
 
+/// The integer sums at their largest, compared with float64: every quant the highest, the activations all of one sign
+/// and as large as they go, or with the low bytes at their ends (32383 = 256 · 126 + 127, 32384 = 256 · 127 − 128).
+TEST_P(PackedMatrixTest, TheLargestSumsStayExact) {
+  constexpr std::size_t kCols = 256;
+  TestMatrix test(20, kCols, GetParam(), 128, false, 8);
+  for (auto& word : test.packed) word = 0xFFFFFFFFU;
+  std::vector<float> x;
+  for (const float level : {32512.0F, -32512.0F, 32383.0F, -32383.0F, 32384.0F, -32384.0F}) {
+    for (std::size_t i = 0; i < kCols; ++i) x.push_back(i % 128 == 0 ? 32512.0F : level);
+  }
+  const std::size_t tokens = x.size() / kCols;
+  std::vector<float> want;
+  for (const Kernels* kernels : supported_kernels()) {
+    ThreadPool pool(1);
+    const PackedMatrix packed(test.matrix, {kNoMap, true, *scalar_kernels(), pool});
+    const PackedMatrix* matrices[] = {&packed};
+    Activations activations;
+    activations.prepare(tokens, kCols, matrices, *kernels);
+    activations.write_all(x.data(), pool);
+    std::vector<float> y(tokens * 20);
+    const Product products[] = {{&packed, row_major(y.data(), packed)}};
+    multiply(products, activations, *kernels, pool);
+    if (want.empty()) {
+      // Scales of 1 make the activations the integers themselves; float64 holds every sum.
+      for (std::size_t t = 0; t < tokens; ++t) {
+        for (std::size_t row = 0; row < 20; ++row) {
+          double sum = 0;
+          for (std::size_t i = 0; i < kCols; ++i) {
+            const AffineGroup g = packed_group(packed.packed(), row, i / 128);
+            sum += (static_cast<double>(g.scale) * ((1 << GetParam()) - 1) + static_cast<double>(g.bias)) *
+                   static_cast<double>(x[t * kCols + i]);
+          }
+          want.push_back(static_cast<float>(sum));
+        }
+      }
+    }
+    // What rounding the two groups' terms may leave; a lost carry leaves 256 times a scale of about 0.05 and more.
+    const float largest = 0.2F * static_cast<float>((1 << GetParam()) - 1) * kCols * 32512.0F;
+    for (std::size_t i = 0; i < y.size(); ++i)
+      ASSERT_NEAR(y[i], want[i], 3e-7F * largest) << kernels->name << " at " << i;
+  }
+}
+
 TEST_P(PackedMatrixTest, ATokenDoesNotDependOnItsNeighbours) {
   const TestMatrix test(40, 256, GetParam(), 64, false, 4);
   const auto x = random_floats(11 * 256, 5);
