@@ -5,12 +5,13 @@ JOBS  ?= $(shell nproc 2>/dev/null || echo 2)
 ARGS  ?=
 WERROR ?= OFF
 
-.PHONY: help chat build test sanitize tsan format tidy install clean
+.PHONY: help chat build test arm arm-all sanitize tsan format tidy install clean
 
 help:
 	@echo "make chat       install what is missing, build, talk to the bundled model (ARGS='--model DIR …')"
 	@echo "make build      the executable: $(BUILD)/qwen35"
 	@echo "make test       build and run all tests"
+	@echo "make arm        cross-compile the library for 64-bit ARM, run tests under qemu-user; arm-all: everything"
 	@echo "make sanitize   the tests under AddressSanitizer and UBSan with clang, and 60 s of fuzzing"
 	@echo "make tsan       the threaded tests under ThreadSanitizer"
 	@echo "make format     clang-format every source file;  make tidy: clang-tidy on them"
@@ -31,6 +32,16 @@ test:
 	@cmake -S . -B $(BUILD) -G Ninja -DCMAKE_BUILD_TYPE=Release -DQWEN35_BUILD_TESTS=ON -DQWEN35_BUILD_EXAMPLES=ON -DQWEN35_WERROR=$(WERROR)
 	@cmake --build $(BUILD) --parallel $(JOBS)
 	@ctest --test-dir $(BUILD) --output-on-failure --parallel $(JOBS)
+
+# The whole library and the tests of what depends on the processor, up to conversations with the bundled model;
+# arm-all adds the command and the other rooms' tests, which compile for as long again.
+ARM_TARGETS := qwen35 base_test backend_test chat_test
+arm arm-all:
+	@tools/install-deps.sh build arm
+	@tools/arm-sysroot.sh build-arm/sysroot
+	@cmake --preset aarch64 -DQWEN35_BUILD_CLI=$(if $(filter arm-all,$@),ON,OFF)
+	@cmake --build --preset aarch64 --parallel $(JOBS) --target $(if $(filter arm-all,$@),all,$(ARM_TARGETS))
+	@ctest --preset aarch64 --exclude-regex _NOT_BUILT --parallel $(JOBS)
 
 sanitize:
 	@tools/install-deps.sh build test clang
@@ -59,4 +70,4 @@ install:
 	@cmake --install $(BUILD)
 
 clean:
-	@rm -rf $(BUILD) build-asan build-tsan build-debug
+	@rm -rf $(BUILD) build-arm build-asan build-tsan build-debug
