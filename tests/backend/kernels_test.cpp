@@ -205,12 +205,17 @@ TEST_P(KernelsTest, MatrixProducts) {
       expect_close(x, y, 2e-5F);
     }
     const auto c = random_floats(k * (n + 1), 10);
-    for (const bool accumulate : {false, true}) {
-      std::vector<float> x(m * (n + 2), 0.5F);
-      auto y = x;
-      fast.gemm_nn(m, n, k, a.data(), k + 1, c.data(), n + 1, x.data(), n + 2, accumulate);
-      scalar.gemm_nn(m, n, k, a.data(), k + 1, c.data(), n + 1, y.data(), n + 2, accumulate);
-      expect_close(x, y, 2e-5F);
+    std::vector<std::uint16_t> c_f16(c.size());
+    for (std::size_t i = 0; i < c.size(); ++i) c_f16[i] = float_to_f16(c[i]);
+    const std::pair<Element, const void*> columns[] = {{Element::f32, c.data()}, {Element::f16, c_f16.data()}};
+    for (const auto& [element, data] : columns) {
+      for (const bool accumulate : {false, true}) {
+        std::vector<float> x(m * (n + 2), 0.5F);
+        auto y = x;
+        fast.gemm_nn(m, n, k, a.data(), k + 1, element, data, n + 1, x.data(), n + 2, accumulate);
+        scalar.gemm_nn(m, n, k, a.data(), k + 1, element, data, n + 1, y.data(), n + 2, accumulate);
+        expect_close(x, y, 2e-5F);
+      }
     }
   }
 }

@@ -123,6 +123,25 @@ TEST(State, ThreadCountChangesNothing) {
   }
 }
 
+// Alone, a token far into a conversation has its keys shared out in spans; in a long pass it has not.
+TEST(State, LongHistoryTokenByToken) {
+  const auto ids = some_ids(2600);
+  const std::span all(ids);
+  std::vector<float> want;
+  for (const int threads : {1, 3}) {
+    const auto backend = make_backend(load_weights(tiny_model()), {.kind = "cpu", .threads = threads, .float32 = true});
+    auto whole = backend->make_state();
+    auto pieces = backend->make_state();
+    const auto together = last_logits(*backend, *whole, all);
+    last_logits(*backend, *pieces, all.first(2590));
+    std::vector<float> alone;
+    for (std::size_t i = 2590; i < all.size(); ++i) alone = last_logits(*backend, *pieces, all.subspan(i, 1));
+    for (std::size_t i = 0; i < alone.size(); ++i) ASSERT_NEAR(alone[i], together[i], 1e-4) << "logit " << i;
+    if (want.empty()) want = alone;
+    EXPECT_EQ(alone, want) << threads << " threads";
+  }
+}
+
 TEST(State, RefusesUnknownBackends) {
   EXPECT_THROW(make_backend(load_weights(tiny_model()), {.kind = "abacus"}), Error);
   EXPECT_THROW(make_backend(load_weights(tiny_model()), {.kind = "cpu", .threads = -1}), Error);

@@ -41,7 +41,7 @@ class CpuBackend final : public Backend {
         float32_(options.float32),
         kernels_(select_kernels()),
         pool_(options.threads, options.pin_threads),
-        context_{config_, kernels_, pool_, {}, {}, {}, {}, {}} {
+        context_{config_, kernels_, pool_, {}, {}, {}, {}, {}, {}} {
     const Packing packing{weights_, !float32_, kernels_, pool_};
     embedding_ = PackedMatrix(weights_.embedding, packing);
     if (weights_.lm_head) head_.emplace(*weights_.lm_head, packing);

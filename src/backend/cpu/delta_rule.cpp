@@ -58,17 +58,18 @@ void DeltaRule::chunk(const Kernels& kernels, float* s, std::size_t tokens, cons
   }
 
   float* u = v;
-  kernels.gemm_nn(tokens, dv_, dk_, k, dk_, s, dv_, memory_.data(), dv_, false);
+  kernels.gemm_nn(tokens, dv_, dk_, k, dk_, Element::f32, s, dv_, memory_.data(), dv_, false);
   for (std::size_t i = 0; i < tokens; ++i) {
     kernels.axpby(u + i * dv_, beta[i], memory_.data() + i * dv_, -beta[i] * std::exp(decay[i]), dv_);
   }
   kernels.solve_lower(tokens, dv_, kk_.data(), kChunk, u, dv_);
 
-  kernels.gemm_nn(tokens, dv_, dk_, q, dk_, s, dv_, y, y_stride, false);
+  kernels.gemm_nn(tokens, dv_, dk_, q, dk_, Element::f32, s, dv_, y, y_stride, false);
   for (std::size_t i = 0; i < tokens; ++i) kernels.scale(y + i * y_stride, std::exp(decay[i]), dv_);
   for (std::size_t i = 0; i < tokens; i += kStrip) {
     const std::size_t rows = std::min(kStrip, tokens - i);
-    kernels.gemm_nn(rows, dv_, i + rows, qk_.data() + i * kChunk, kChunk, u, dv_, y + i * y_stride, y_stride, true);
+    kernels.gemm_nn(rows, dv_, i + rows, qk_.data() + i * kChunk, kChunk, Element::f32, u, dv_, y + i * y_stride,
+                    y_stride, true);
   }
 
   for (std::size_t j = 0; j < tokens; ++j) {
@@ -76,7 +77,7 @@ void DeltaRule::chunk(const Kernels& kernels, float* s, std::size_t tokens, cons
     for (std::size_t i = 0; i < dk_; ++i) keys_t_[i * kChunk + j] = k[j * dk_ + i] * factor;
   }
   kernels.scale(s, std::exp(total), dk_ * dv_);
-  kernels.gemm_nn(dk_, dv_, tokens, keys_t_.data(), kChunk, u, dv_, s, dv_, true);
+  kernels.gemm_nn(dk_, dv_, tokens, keys_t_.data(), kChunk, Element::f32, u, dv_, s, dv_, true);
 }
 
 }  // namespace qwen35::cpu

@@ -9,9 +9,14 @@ namespace {
 
 /// Keys that one step of the online softmax takes, and tokens that share a pass over them. A page holds a whole number
 /// of key blocks.
-constexpr std::size_t kKeyBlock = 32;
-constexpr std::size_t kTokenBlock = 16;
-static_assert(KvCache::kPageTokens % kKeyBlock == 0);
+constexpr std::size_t kKeyBlock = 64;
+constexpr std::size_t kTokenBlock = 8;
+/// Keys of a span: where there is one block of tokens only, spans are what the threads share. A fixed length, so that
+/// results do not depend on the number of threads.
+constexpr std::size_t kSpan = 1024;
+/// Up to this many rows, binary16 keys are converted as they are used; with more, once into scratch.
+constexpr std::size_t kFewRows = 8;
+static_assert(KvCache::kPageTokens % kKeyBlock == 0 && kSpan % kKeyBlock == 0);
 
 /// Split-half rotary embedding of the first 2 · half values.
 void rotate(float* x, const float* cosines, const float* sines, std::size_t half) {
@@ -23,30 +28,98 @@ void rotate(float* x, const float* cosines, const float* sines, std::size_t half
   }
 }
 
-/// Scratch of one attention task, carved out of a thread's floats.
+/// Softmax-weighted values of some keys for some rows, not yet divided by their total weight.
+struct Partial {
+  float* sums;     ///< rows × d: Σ e^(score − highest) v
+  float* highest;  ///< rows
+  float* total;    ///< rows: Σ e^(score − highest)
+
+  static std::size_t floats(std::size_t rows, std::size_t d) { return rows * (d + 2); }
+  Partial(float* at, std::size_t rows, std::size_t d) : sums(at), highest(sums + rows * d), total(highest + rows) {}
+};
+
+/// Scratch of one task, carved out of a thread's floats.
 struct Scratch {
   float* queries;  ///< rows × d
-  float* sums;     ///< rows × d: running Σ p v
   float* scores;   ///< rows × kKeyBlock
   float* block;    ///< kKeyBlock × d: converted keys or values
-  float* highest;  ///< rows
-  float* total;    ///< rows
+  Partial partial;
 
-  Scratch(float* floats, std::size_t rows, std::size_t d)
-      : queries(floats),
-        sums(queries + rows * d),
-        scores(sums + rows * d),
+  static std::size_t floats(std::size_t rows, std::size_t d) {
+    return rows * (d + kKeyBlock) + kKeyBlock * d + Partial::floats(rows, d);
+  }
+  Scratch(float* at, std::size_t rows, std::size_t d)
+      : queries(at),
+        scores(queries + rows * d),
         block(scores + rows * kKeyBlock),
-        highest(block + kKeyBlock * d),
-        total(highest + rows) {}
+        partial(block + kKeyBlock * d, rows, d) {}
 };
+
+/// `count` stored rows of the cache as the products take them.
+struct Block {
+  const void* data;
+  Element element;
+
+  Block(const void* stored, Element stored_as, std::size_t count, std::size_t d, std::size_t rows, float* scratch,
+        const Kernels& kernels)
+      : data(stored), element(stored_as) {
+    if (stored_as != Element::f16 || rows <= kFewRows) return;
+    kernels.from_f16(static_cast<const std::uint16_t*>(stored), scratch, count * d);
+    data = scratch;
+    element = Element::f32;
+  }
+};
+
+/// Attention of own.queries, `group` rows a token with the first token at `position`, over keys [begin, end) of one
+/// head: online softmax over blocks of keys. Key j is seen by tokens from position j on.
+void attend(const Kernels& kernels, const KvCache& cache, std::size_t kv_head, std::size_t d, std::size_t group,
+            std::size_t rows, std::size_t position, std::size_t begin, std::size_t end, const Scratch& own,
+            const Partial& to) {
+  const float scale = 1.0F / std::sqrt(static_cast<float>(d));
+  std::fill(to.sums, to.sums + rows * d, 0.0F);
+  std::fill(to.total, to.total + rows, 0.0F);
+  std::fill(to.highest, to.highest + rows, -std::numeric_limits<float>::infinity());
+  for (; begin < end; begin += kKeyBlock) {
+    const std::size_t n = std::min(kKeyBlock, end - begin);
+    const Block keys(cache.keys(kv_head, begin), cache.element(), n, d, rows, own.block, kernels);
+    kernels.gemm_nt(rows, n, d, own.queries, d, keys.element, keys.data, d, own.scores, kKeyBlock);
+    for (std::size_t row = 0; row < rows; ++row) {
+      float* scores = own.scores + row * kKeyBlock;
+      const std::size_t seen = position + row / group + 1;  // keys 0 … its own position
+      const std::size_t visible = seen <= begin ? 0 : std::min(n, seen - begin);
+      std::fill(scores + visible, scores + n, 0.0F);
+      if (visible == 0) continue;
+      const float before = to.highest[row];
+      const float sum = kernels.softmax_block(scores, visible, scale, &to.highest[row]);
+      if (to.highest[row] != before) {
+        const float factor = std::exp(before - to.highest[row]);  // 0 at the first block
+        kernels.scale(to.sums + row * d, factor, d);
+        to.total[row] *= factor;
+      }
+      to.total[row] += sum;
+    }
+    const Block values(cache.values(kv_head, begin), cache.element(), n, d, rows, own.block, kernels);
+    kernels.gemm_nn(rows, d, n, own.scores, kKeyBlock, values.element, values.data, d, to.sums, d, true);
+  }
+}
+
+/// Adds the partial result of later keys to that of earlier ones, for one row.
+void merge(const Kernels& kernels, const Partial& into, const Partial& from, std::size_t row, std::size_t d) {
+  const float highest = std::max(into.highest[row], from.highest[row]);
+  if (highest == -std::numeric_limits<float>::infinity()) return;  // neither has seen a key
+  const float keep = std::exp(into.highest[row] - highest);
+  const float add = std::exp(from.highest[row] - highest);
+  kernels.axpby(into.sums + row * d, keep, from.sums + row * d, add, d);
+  into.total[row] = keep * into.total[row] + add * from.total[row];
+  into.highest[row] = highest;
+}
 
 }  // namespace
 
 std::size_t thread_floats(const ModelConfig& config) {
   const std::size_t linear = kChunk * (2 * config.linear_key_dim + config.linear_value_dim);
   const std::size_t rows = kTokenBlock * (config.num_heads / config.num_kv_heads);
-  const std::size_t full = rows * (2 * config.head_dim + kKeyBlock + 2) + kKeyBlock * config.head_dim;
+  const std::size_t full = Scratch::floats(rows, config.head_dim);
   return std::max({linear, full, config.hidden_size});
 }
 
@@ -103,12 +176,26 @@ void FullAttention::forward(Context& context, const float* x, const std::vector<
     }
   });
 
-  const float scale = 1.0F / std::sqrt(static_cast<float>(d));
   const std::size_t token_blocks = (tokens + kTokenBlock - 1) / kTokenBlock;
-  context.pool.run(token_blocks * kv_heads, 1, [&](std::size_t task, std::size_t, std::size_t thread) {
+  const std::size_t spans = token_blocks > 1 ? 1 : (position + tokens + kSpan - 1) / kSpan;
+  const std::size_t partial_floats = Partial::floats(std::min(tokens, kTokenBlock) * group, d);
+  if (spans > 1) context.partials.reserve(kv_heads * spans * partial_floats);
+
+  // Divides by the total weight, applies the gate and puts a row in its place.
+  const auto finish = [&](const Partial& partial, std::size_t row, std::size_t kv_head, std::size_t first) {
+    const std::size_t token = first + row / group;
+    const std::size_t head = kv_head * group + row % group;
+    float* to = y + (token * heads + head) * d;
+    std::copy(partial.sums + row * d, partial.sums + (row + 1) * d, to);
+    kernels.scale(to, 1.0F / partial.total[row], d);
+    kernels.mul_sigmoid(to, q + (token * heads + head) * 2 * d + d, d);
+  };
+
+  context.pool.run(token_blocks * kv_heads * spans, 1, [&](std::size_t task, std::size_t, std::size_t thread) {
     // Later tokens have more keys: take them first, so that no thread is left with a long one at the end.
-    const std::size_t first = (token_blocks - 1 - task / kv_heads) * kTokenBlock;
-    const std::size_t kv_head = task % kv_heads;
+    const std::size_t first = (token_blocks - 1 - task / (kv_heads * spans)) * kTokenBlock;
+    const std::size_t kv_head = task / spans % kv_heads;
+    const std::size_t span = task % spans;
     const std::size_t count = std::min(kTokenBlock, tokens - first);
     const std::size_t rows = count * group;
     const Scratch own(context.threads[thread].floats.data(), rows, d);
@@ -116,42 +203,28 @@ void FullAttention::forward(Context& context, const float* x, const std::vector<
       const float* from = q + ((first + row / group) * heads + kv_head * group + row % group) * 2 * d;
       std::copy(from, from + d, own.queries + row * d);
     }
-    std::fill(own.sums, own.sums + rows * d, 0.0F);
-    std::fill(own.total, own.total + rows, 0.0F);
-    std::fill(own.highest, own.highest + rows, -std::numeric_limits<float>::infinity());
-
     const std::size_t limit = position + first + count;  // keys that the last token of the block sees
-    for (std::size_t begin = 0; begin < limit; begin += kKeyBlock) {
-      const std::size_t n = std::min(kKeyBlock, limit - begin);
-      const float* keys = cache.keys(kv_head, begin, n, own.block, kernels);
-      kernels.gemm_nt(rows, n, d, own.queries, d, Element::f32, keys, d, own.scores, kKeyBlock);
-      for (std::size_t row = 0; row < rows; ++row) {
-        float* scores = own.scores + row * kKeyBlock;
-        const std::size_t seen = position + first + row / group + 1;  // keys 0 … its own position
-        const std::size_t visible = seen <= begin ? 0 : std::min(n, seen - begin);
-        std::fill(scores + visible, scores + n, 0.0F);
-        if (visible == 0) continue;
-        const float before = own.highest[row];
-        const float sum = kernels.softmax_block(scores, visible, scale, &own.highest[row]);
-        if (own.highest[row] != before) {
-          const float factor = std::exp(before - own.highest[row]);  // 0 at the first block
-          kernels.scale(own.sums + row * d, factor, d);
-          own.total[row] *= factor;
-        }
-        own.total[row] += sum;
-      }
-      const float* values = cache.values(kv_head, begin, n, own.block, kernels);
-      kernels.gemm_nn(rows, d, n, own.scores, kKeyBlock, values, d, own.sums, d, true);
-    }
-    for (std::size_t row = 0; row < rows; ++row) {
-      const std::size_t token = first + row / group;
-      const std::size_t head = kv_head * group + row % group;
-      float* to = y + (token * heads + head) * d;
-      std::copy(own.sums + row * d, own.sums + (row + 1) * d, to);
-      kernels.scale(to, 1.0F / own.total[row], d);
-      kernels.mul_sigmoid(to, q + (token * heads + head) * 2 * d + d, d);
+    if (spans == 1) {
+      attend(kernels, cache, kv_head, d, group, rows, position + first, 0, limit, own, own.partial);
+      for (std::size_t row = 0; row < rows; ++row) finish(own.partial, row, kv_head, first);
+    } else {
+      const Partial to(context.partials.data() + (kv_head * spans + span) * partial_floats, rows, d);
+      attend(kernels, cache, kv_head, d, group, rows, position, span * kSpan, std::min((span + 1) * kSpan, limit), own,
+             to);
     }
   });
+  if (spans > 1) {
+    const std::size_t rows = tokens * group;
+    context.pool.run(kv_heads, 1, [&](std::size_t kv_head, std::size_t, std::size_t) {
+      const auto partial = [&](std::size_t span) {
+        return Partial(context.partials.data() + (kv_head * spans + span) * partial_floats, rows, d);
+      };
+      for (std::size_t row = 0; row < rows; ++row) {
+        for (std::size_t span = 1; span < spans; ++span) merge(kernels, partial(0), partial(span), row, d);
+        finish(partial(0), row, kv_head, 0);
+      }
+    });
+  }
 
   const PackedMatrix* output[] = {&o_proj};
   context.activations.prepare(tokens, heads * d, output, kernels);

@@ -22,8 +22,9 @@ struct Context {
   ThreadPool& pool;
 
   Activations activations;
-  AlignedArray<float> wide;    ///< scratch for a sublayer's projections
-  std::vector<float> cosines;  ///< tokens × rotary_dim / 2, for the positions of this pass
+  AlignedArray<float> wide;      ///< scratch for a sublayer's projections
+  AlignedArray<float> partials;  ///< attention over spans of keys, to be merged
+  std::vector<float> cosines;    ///< tokens × rotary_dim / 2, for the positions of this pass
   std::vector<float> sines;
 
   /// Scratch of one thread, so that parallel bodies allocate nothing.

@@ -38,22 +38,6 @@ void KvCache::write_value(std::size_t head, std::size_t position, const float* r
   write(at(true, head, position), row, kernels);
 }
 
-const float* KvCache::read(const std::byte* from, std::size_t count, float* scratch, const Kernels& kernels) const {
-  if (!f16_) return reinterpret_cast<const float*>(from);
-  kernels.from_f16(reinterpret_cast<const std::uint16_t*>(from), scratch, count * dim_);
-  return scratch;
-}
-
-const float* KvCache::keys(std::size_t head, std::size_t position, std::size_t count, float* scratch,
-                           const Kernels& kernels) const {
-  return read(at(false, head, position), count, scratch, kernels);
-}
-
-const float* KvCache::values(std::size_t head, std::size_t position, std::size_t count, float* scratch,
-                             const Kernels& kernels) const {
-  return read(at(true, head, position), count, scratch, kernels);
-}
-
 std::size_t KvCache::memory_bytes() const { return pages_.size() * 2 * heads_ * kPageTokens * dim_ * element_bytes(); }
 
 std::size_t CpuState::memory_bytes() const {

@@ -23,19 +23,16 @@ class KvCache {
   void write_key(std::size_t head, std::size_t position, const float* row, const Kernels& kernels);
   void write_value(std::size_t head, std::size_t position, const float* row, const Kernels& kernels);
 
-  /// `count` neighbouring rows of one head from `position`, inside one page, as floats: the stored rows themselves or,
-  /// for binary16, a copy in `scratch` (count × head_dim).
-  const float* keys(std::size_t head, std::size_t position, std::size_t count, float* scratch,
-                    const Kernels& kernels) const;
-  const float* values(std::size_t head, std::size_t position, std::size_t count, float* scratch,
-                      const Kernels& kernels) const;
+  /// The stored rows of one head from `position` to the end of its page: head_dim elements each, one after the other.
+  [[nodiscard]] const void* keys(std::size_t head, std::size_t position) const { return at(false, head, position); }
+  [[nodiscard]] const void* values(std::size_t head, std::size_t position) const { return at(true, head, position); }
+  [[nodiscard]] Element element() const { return f16_ ? Element::f16 : Element::f32; }
 
   [[nodiscard]] std::size_t memory_bytes() const;
 
  private:
   [[nodiscard]] std::byte* at(bool value, std::size_t head, std::size_t position) const;
   void write(std::byte* to, const float* row, const Kernels& kernels) const;
-  const float* read(const std::byte* from, std::size_t count, float* scratch, const Kernels& kernels) const;
   [[nodiscard]] std::size_t element_bytes() const { return f16_ ? 2 : 4; }
 
   std::size_t heads_;

@@ -400,9 +400,9 @@ void gemm_nt(std::size_t m, std::size_t n, std::size_t k, const float* a, std::s
 // ----------------------------------------------------------------------------------------------------
 
 /// M rows × N vectors of c.
-template <std::size_t M, std::size_t N>
-inline void product_tile(std::size_t k, const float* a, std::size_t lda, const float* b, std::size_t ldb, float* c,
-                         std::size_t ldc, bool accumulate) {
+template <std::size_t M, std::size_t N, typename B>
+inline void product_tile(std::size_t k, const float* a, std::size_t lda, const typename B::Type* b, std::size_t ldb,
+                         float* c, std::size_t ldc, bool accumulate) {
   V sum[M][N];
 #pragma GCC unroll 8
   for (std::size_t i = 0; i < M; ++i) {
@@ -412,7 +412,7 @@ inline void product_tile(std::size_t k, const float* a, std::size_t lda, const f
   for (std::size_t p = 0; p < k; ++p) {
     V bv[N];
 #pragma GCC unroll 8
-    for (std::size_t j = 0; j < N; ++j) bv[j] = V::load(b + p * ldb + j * V::width);
+    for (std::size_t j = 0; j < N; ++j) bv[j] = B::load(b + p * ldb + j * V::width);
 #pragma GCC unroll 8
     for (std::size_t i = 0; i < M; ++i) {
       const V av = V::set(a[i * lda + p]);
@@ -427,26 +427,36 @@ inline void product_tile(std::size_t k, const float* a, std::size_t lda, const f
   }
 }
 
-template <std::size_t N>
-inline void product_rows(std::size_t m, std::size_t k, const float* a, std::size_t lda, const float* b, std::size_t ldb,
-                         float* c, std::size_t ldc, bool accumulate) {
+template <std::size_t N, typename B>
+inline void product_rows(std::size_t m, std::size_t k, const float* a, std::size_t lda, const typename B::Type* b,
+                         std::size_t ldb, float* c, std::size_t ldc, bool accumulate) {
   std::size_t i = 0;
-  for (; i + 4 <= m; i += 4) product_tile<4, N>(k, a + i * lda, lda, b, ldb, c + i * ldc, ldc, accumulate);
-  for (; i < m; ++i) product_tile<1, N>(k, a + i * lda, lda, b, ldb, c + i * ldc, ldc, accumulate);
+  for (; i + 4 <= m; i += 4) product_tile<4, N, B>(k, a + i * lda, lda, b, ldb, c + i * ldc, ldc, accumulate);
+  for (; i < m; ++i) product_tile<1, N, B>(k, a + i * lda, lda, b, ldb, c + i * ldc, ldc, accumulate);
 }
 
-void gemm_nn(std::size_t m, std::size_t n, std::size_t k, const float* a, std::size_t lda, const float* b,
-             std::size_t ldb, float* c, std::size_t ldc, bool accumulate) {
+template <typename B>
+inline void gemm_nn_typed(std::size_t m, std::size_t n, std::size_t k, const float* a, std::size_t lda,
+                          const void* data, std::size_t ldb, float* c, std::size_t ldc, bool accumulate) {
   constexpr std::size_t tile = kTileColumns;
+  const auto* b = static_cast<const typename B::Type*>(data);
   std::size_t j = 0;
   for (; j + tile * V::width <= n; j += tile * V::width)
-    product_rows<tile>(m, k, a, lda, b + j, ldb, c + j, ldc, accumulate);
-  for (; j + V::width <= n; j += V::width) product_rows<1>(m, k, a, lda, b + j, ldb, c + j, ldc, accumulate);
+    product_rows<tile, B>(m, k, a, lda, b + j, ldb, c + j, ldc, accumulate);
+  for (; j + V::width <= n; j += V::width) product_rows<1, B>(m, k, a, lda, b + j, ldb, c + j, ldc, accumulate);
   for (; j < n; ++j) {
     for (std::size_t i = 0; i < m; ++i) {
       float sum = accumulate ? c[i * ldc + j] : 0.0F;
-      for (std::size_t p = 0; p < k; ++p) sum += a[i * lda + p] * b[p * ldb + j];
+      for (std::size_t p = 0; p < k; ++p) sum += a[i * lda + p] * B::one(b[p * ldb + j]);
       c[i * ldc + j] = sum;
     }
   }
+}
+
+void gemm_nn(std::size_t m, std::size_t n, std::size_t k, const float* a, std::size_t lda, Element element,
+             const void* b, std::size_t ldb, float* c, std::size_t ldc, bool accumulate) {
+  if (element == Element::f32)
+    gemm_nn_typed<LoadF32>(m, n, k, a, lda, b, ldb, c, ldc, accumulate);
+  else
+    gemm_nn_typed<LoadF16>(m, n, k, a, lda, b, ldb, c, ldc, accumulate);
 }

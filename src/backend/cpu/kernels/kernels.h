@@ -103,9 +103,10 @@ struct Kernels {
   void (*gemm_nt)(std::size_t m, std::size_t n, std::size_t k, const float* a, std::size_t lda, Element element,
                   const void* b, std::size_t ldb, float* c, std::size_t ldc);
 
-  /// c[m · ldc + n] (+)= Σ_k a[m · lda + k] · b[k · ldb + n]; c is read only when `accumulate`.
-  void (*gemm_nn)(std::size_t m, std::size_t n, std::size_t k, const float* a, std::size_t lda, const float* b,
-                  std::size_t ldb, float* c, std::size_t ldc, bool accumulate);
+  /// c[m · ldc + n] (+)= Σ_k a[m · lda + k] · b[k · ldb + n]; c is read only when `accumulate`. b is float or f16, ldb
+  /// in elements.
+  void (*gemm_nn)(std::size_t m, std::size_t n, std::size_t k, const float* a, std::size_t lda, Element element,
+                  const void* b, std::size_t ldb, float* c, std::size_t ldc, bool accumulate);
 
   /// One step of the gated delta rule on s (dk × dv, row-major, updated in place):
   /// u = beta (v − g kᵀs); s ← g s + k ⊗ u; y = qᵀs.

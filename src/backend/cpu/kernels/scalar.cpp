@@ -101,12 +101,12 @@ void gemm_nt(std::size_t m, std::size_t n, std::size_t k, const float* a, std::s
   }
 }
 
-void gemm_nn(std::size_t m, std::size_t n, std::size_t k, const float* a, std::size_t lda, const float* b,
+void gemm_nn(std::size_t m, std::size_t n, std::size_t k, const float* a, std::size_t lda, Element type, const void* b,
              std::size_t ldb, float* c, std::size_t ldc, bool accumulate) {
   for (std::size_t i = 0; i < m; ++i) {
     for (std::size_t j = 0; j < n; ++j) {
       float sum = accumulate ? c[i * ldc + j] : 0.0F;
-      for (std::size_t p = 0; p < k; ++p) sum += a[i * lda + p] * b[p * ldb + j];
+      for (std::size_t p = 0; p < k; ++p) sum += a[i * lda + p] * element(type, b, p * ldb + j);
       c[i * ldc + j] = sum;
     }
   }
