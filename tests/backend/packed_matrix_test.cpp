@@ -43,7 +43,8 @@ TEST_P(PackedMatrixTest, HoldsTheSameValues) {
   for (const int group : {32, 64, 128}) {
     for (const std::size_t rows : {1U, 16U, 37U}) {
       const TestMatrix test(rows, 256, GetParam(), group, group == 64, 1);
-      const PackedMatrix packed(test.matrix, {kNoMap, true, *scalar_kernels(), pool});
+      WeightArena arena(PackedMatrix::packed_bytes(test.matrix) + 64);
+      const PackedMatrix packed(test.matrix, {kNoMap, true, *scalar_kernels(), pool, arena});
       std::vector<float> want(256);
       std::vector<float> got(256);
       for (std::size_t row = 0; row < rows; ++row) {
@@ -68,8 +69,9 @@ TEST_P(PackedMatrixTest, ProductsAgree) {
         for (const Kernels* kernels : supported_kernels()) {
           for (const int threads : {1, 3}) {
             ThreadPool pool(threads);
-            const PackedMatrix packed(test.matrix, {kNoMap, true, *scalar_kernels(), pool});
-            const PackedMatrix plain(test.matrix, {kNoMap, false, *scalar_kernels(), pool});
+            WeightArena arena(PackedMatrix::packed_bytes(test.matrix) + 64);
+            const PackedMatrix packed(test.matrix, {kNoMap, true, *scalar_kernels(), pool, arena});
+            const PackedMatrix plain(test.matrix, {kNoMap, false, *scalar_kernels(), pool, arena});
             const PackedMatrix* matrices[] = {&packed, &plain};
             Activations activations;
             activations.prepare(tokens, kCols, matrices, *kernels);
@@ -113,7 +115,8 @@ TEST_P(PackedMatrixTest, TheLargestSumsStayExact) {
   std::vector<float> want;
   for (const Kernels* kernels : supported_kernels()) {
     ThreadPool pool(1);
-    const PackedMatrix packed(test.matrix, {kNoMap, true, *scalar_kernels(), pool});
+    WeightArena arena(PackedMatrix::packed_bytes(test.matrix) + 64);
+    const PackedMatrix packed(test.matrix, {kNoMap, true, *scalar_kernels(), pool, arena});
     const PackedMatrix* matrices[] = {&packed};
     Activations activations;
     activations.prepare(tokens, kCols, matrices, *kernels);
@@ -147,7 +150,8 @@ TEST_P(PackedMatrixTest, ATokenDoesNotDependOnItsNeighbours) {
   const auto x = random_floats(11 * 256, 5);
   for (const Kernels* kernels : supported_kernels()) {
     ThreadPool pool(2);
-    const PackedMatrix packed(test.matrix, {kNoMap, true, *scalar_kernels(), pool});
+    WeightArena arena(PackedMatrix::packed_bytes(test.matrix) + 64);
+    const PackedMatrix packed(test.matrix, {kNoMap, true, *scalar_kernels(), pool, arena});
     const PackedMatrix* matrices[] = {&packed};
     const auto product = [&](const float* rows, std::size_t tokens) {
       Activations activations;
@@ -172,7 +176,8 @@ TEST_P(PackedMatrixTest, PanelsHoldTheSameResults) {
   const auto x = random_floats(100 * 256, 7);
   for (const Kernels* kernels : supported_kernels()) {
     ThreadPool pool(2);
-    const PackedMatrix packed(test.matrix, {kNoMap, true, *kernels, pool});
+    WeightArena arena(PackedMatrix::packed_bytes(test.matrix) + 64);
+    const PackedMatrix packed(test.matrix, {kNoMap, true, *kernels, pool, arena});
     const PackedMatrix* matrices[] = {&packed};
     Activations activations;
     activations.prepare(100, 256, matrices, *kernels);
@@ -187,6 +192,17 @@ TEST_P(PackedMatrixTest, PanelsHoldTheSameResults) {
         ASSERT_EQ(panels[row / 32 * 3200 + t * 32 + row % 32], rows[t * 96 + row]) << kernels->name;
     }
   }
+}
+
+TEST(WeightArena, RefusesMoreThanItReserved) {
+  WeightArena arena(3 * 64);
+  std::uint8_t* first = arena.take(100);
+  EXPECT_EQ(reinterpret_cast<std::uintptr_t>(first) % 64, 0U);
+  EXPECT_EQ(arena.take(64), first + 128);
+  EXPECT_THROW(arena.take(1), std::bad_alloc);
+  EXPECT_THROW(WeightArena(std::size_t{0} - 1), std::bad_alloc);
+  WeightArena empty(0);
+  EXPECT_THROW(empty.take(1), std::bad_alloc);
 }
 
 INSTANTIATE_TEST_SUITE_P(Bits, PackedMatrixTest, testing::Values(2, 3, 4, 5, 6, 8));

@@ -33,6 +33,13 @@ std::size_t wide_floats(const ModelConfig& c) {
 
 namespace {
 
+std::size_t arena_bytes(const ModelWeights& weights) {
+  std::size_t bytes = 0;
+  for (const WeightMatrix* matrix : weights.matrices())
+    bytes += WeightArena::padded(PackedMatrix::packed_bytes(*matrix));
+  return bytes;
+}
+
 class CpuBackend final : public Backend {
  public:
   CpuBackend(ModelWeights weights, const BackendOptions& options)
@@ -41,8 +48,9 @@ class CpuBackend final : public Backend {
         float32_(options.float32),
         kernels_(select_kernels()),
         pool_(options.threads, options.pin_threads),
+        arena_(float32_ ? 0 : arena_bytes(weights_)),
         context_{config_, kernels_, pool_, {}, {}, {}, {}, {}, {}} {
-    const Packing packing{weights_, !float32_, kernels_, pool_};
+    const Packing packing{weights_, !float32_, kernels_, pool_, arena_};
     embedding_ = PackedMatrix(weights_.embedding, packing);
     if (weights_.lm_head) head_.emplace(*weights_.lm_head, packing);
     for (const LayerWeights& layer : weights_.layers) {
@@ -197,6 +205,7 @@ class CpuBackend final : public Backend {
   bool float32_;
   const Kernels& kernels_;
   ThreadPool pool_;
+  WeightArena arena_;
   Context context_;
   PackedMatrix embedding_;
   std::optional<PackedMatrix> head_;

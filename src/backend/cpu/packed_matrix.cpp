@@ -67,6 +67,15 @@ AffineGroup packed_group(const PackedAffine& w, std::size_t row, std::size_t gro
   return {bf16_to_float(scale), bf16_to_float(bias)};
 }
 
+std::size_t PackedMatrix::packed_bytes(const WeightMatrix& weights) {
+  const auto* from = std::get_if<AffineMatrix>(&weights.storage);
+  // float32 scales are rare: such a matrix keeps its precision on the float path instead of losing it here.
+  if (from == nullptr || from->scale_type == FloatType::f32) return 0;
+  const auto group_size = static_cast<std::size_t>(from->group_size);
+  const std::size_t blocks = (weights.rows + kBlockRows - 1) / kBlockRows;
+  return blocks * (weights.cols / group_size) * packed_group_bytes(std::max(from->bits, 4), group_size);
+}
+
 PackedMatrix::PackedMatrix(const WeightMatrix& weights, const Packing& packing)
     : weights_(&weights), rows_(weights.rows), cols_(weights.cols) {
   if (!packing.fast) return;
@@ -74,9 +83,9 @@ PackedMatrix::PackedMatrix(const WeightMatrix& weights, const Packing& packing)
     if (dense->type == FloatType::bf16 && packing.kernels.bf16_matmul != nullptr) form_ = Form::split;
     return;
   }
+  bytes_ = packed_bytes(weights);
+  if (bytes_ == 0) return;
   const auto& from = std::get<AffineMatrix>(weights.storage);
-  if (from.scale_type == FloatType::f32)
-    return;  // rare: keeps its precision on the float path instead of losing it here
   form_ = Form::quantized;
   packed_.rows = rows_;
   packed_.cols = cols_;
@@ -84,10 +93,8 @@ PackedMatrix::PackedMatrix(const WeightMatrix& weights, const Packing& packing)
   packed_.bits = std::max(from.bits, 4);
   packed_.f16_scales = from.scale_type == FloatType::f16;
   const std::size_t blocks = (rows_ + kBlockRows - 1) / kBlockRows;
-  const std::size_t bytes =
-      blocks * (cols_ / packed_.group_size) * packed_group_bytes(packed_.bits, packed_.group_size);
-  storage_ = AlignedArray<std::uint8_t>(bytes);
-  packed_.data = storage_.data();
+  storage_ = packing.arena.take(bytes_);
+  packed_.data = storage_;
   packing.pool.run(blocks, std::max<std::size_t>(1, 4096 / cols_ + 1),
                    [&](std::size_t begin, std::size_t end, std::size_t) {
                      for (std::size_t block = begin; block < end; ++block) pack_block(from, block);
@@ -102,7 +109,7 @@ void PackedMatrix::pack_block(const AffineMatrix& from, std::size_t block) {
   const std::size_t words_per_row = cols_ * static_cast<std::size_t>(from.bits) / 32;
   const auto* scales = static_cast<const std::uint16_t*>(from.scales);
   const auto* biases = static_cast<const std::uint16_t*>(from.biases);
-  std::uint8_t* out = storage_.data() + block * groups * bytes;
+  std::uint8_t* out = storage_ + block * groups * bytes;
   const std::size_t rows = std::min(kBlockRows, rows_ - block * kBlockRows);
   // Rows past the end are zero quants with zero scales: they cost arithmetic, never a branch.
   if (rows < kBlockRows || high_planes(packed_.bits) > 0) std::memset(out, 0, groups * bytes);
@@ -147,7 +154,7 @@ void PackedMatrix::pack_block(const AffineMatrix& from, std::size_t block) {
 }
 
 std::size_t PackedMatrix::memory_bytes() const {
-  return packed_.data != nullptr ? storage_.size() : weights_ != nullptr ? weights_->bytes() : 0;
+  return packed_.data != nullptr ? bytes_ : weights_ != nullptr ? weights_->bytes() : 0;
 }
 
 void PackedMatrix::row(std::size_t row, float* out) const {

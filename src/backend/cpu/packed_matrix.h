@@ -3,9 +3,9 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "backend/cpu/aligned_array.h"
 #include "backend/cpu/kernels/kernels.h"
 #include "backend/cpu/thread_pool.h"
+#include "backend/cpu/weight_arena.h"
 #include "checkpoint/weights.h"
 
 namespace qwen35::cpu {
@@ -28,6 +28,7 @@ struct Packing {
   bool fast;  ///< quantised or bf16 activations; otherwise everything stays float32 on the stored weights
   const Kernels& kernels;
   ThreadPool& pool;
+  WeightArena& arena;  ///< where packed matrices live; must outlive them
 };
 
 /// How activations must stand for a product with a matrix.
@@ -40,6 +41,9 @@ class PackedMatrix {
   /// Packs `weights` when it is quantised (with 16-bit scales) and then gives its pages in the map back to the system,
   /// so that the two forms of one matrix at most are in memory at once; otherwise reads it in place.
   PackedMatrix(const WeightMatrix& weights, const Packing& packing);
+
+  /// Bytes that packing `weights` takes from the arena; 0 for a matrix that is read in place.
+  static std::size_t packed_bytes(const WeightMatrix& weights);
 
   [[nodiscard]] std::size_t rows() const { return rows_; }
   [[nodiscard]] std::size_t cols() const { return cols_; }
@@ -61,7 +65,8 @@ class PackedMatrix {
   std::size_t cols_ = 0;
   Form form_ = Form::floats;
   PackedAffine packed_;
-  AlignedArray<std::uint8_t> storage_;
+  std::uint8_t* storage_ = nullptr;  ///< in the arena
+  std::size_t bytes_ = 0;
 };
 
 }  // namespace qwen35::cpu

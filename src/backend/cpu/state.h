@@ -5,7 +5,8 @@
 #include <vector>
 
 #include "backend/backend.h"
-#include "backend/cpu/packed_matrix.h"
+#include "backend/cpu/aligned_array.h"
+#include "backend/cpu/kernels/kernels.h"
 
 namespace qwen35::cpu {
 
