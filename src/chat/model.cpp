@@ -3,6 +3,7 @@
 #include <qwen35/error.h>
 
 #include <algorithm>
+#include <future>
 #include <optional>
 #include <string_view>
 #include <utility>
@@ -79,14 +80,17 @@ Model::Model(Tokenizer tokenizer_in, std::unique_ptr<Backend> backend_in, ModelI
 std::unique_ptr<Model> load_model(const std::filesystem::path& folder, const LoadOptions& options) {
   ModelInfo info;
   info.name = folder_name(folder);
-  // The tokenizer first: it is the part most often missing, and the quickest to say so.
-  Tokenizer tokenizer = Tokenizer::from_file(folder / "tokenizer.json");
+  const std::filesystem::path tokenizer_file = folder / "tokenizer.json";
+  // A missing one is said before the weights are read: it is the part most often missing.
+  if (std::error_code error; !std::filesystem::exists(tokenizer_file, error)) Tokenizer::from_file(tokenizer_file);
+  // The vocabulary is read beside the weights: each takes a good part of the time to the first token.
+  auto tokenizer = std::async(std::launch::async, [&] { return Tokenizer::from_file(tokenizer_file); });
   ModelWeights weights = load_weights(folder);
   info.parameters = weights.parameters;
   info.bits_per_weight = bits_per_weight(weights);
   BackendOptions backend_options{.kind = options.backend, .threads = options.threads, .float32 = options.float32};
-  return std::make_unique<Model>(std::move(tokenizer), make_backend(std::move(weights), backend_options),
-                                 std::move(info), options.context);
+  std::unique_ptr<Backend> backend = make_backend(std::move(weights), backend_options);
+  return std::make_unique<Model>(tokenizer.get(), std::move(backend), std::move(info), options.context);
 }
 
 }  // namespace qwen35

@@ -49,7 +49,7 @@ class CpuBackend final : public Backend {
         kernels_(select_kernels()),
         pool_(options.threads, options.pin_threads),
         arena_(float32_ ? 0 : arena_bytes(weights_)),
-        context_{config_, kernels_, pool_, {}, {}, {}, {}, {}, {}} {
+        context_{config_, kernels_, pool_, {}, {}, {}, {}, {}, {}, {}} {
     const Packing packing{weights_, !float32_, kernels_, pool_, arena_};
     embedding_ = PackedMatrix(weights_.embedding, packing);
     if (weights_.lm_head) head_.emplace(*weights_.lm_head, packing);
@@ -141,6 +141,12 @@ class CpuBackend final : public Backend {
   }
 
  private:
+  [[nodiscard]] const PackedMatrix& head() const { return head_ ? *head_ : embedding_; }
+
+  static std::vector<const PackedMatrix*> inputs(const Layer& layer) {
+    return std::visit([](const auto& mixer) { return mixer.inputs(); }, layer.mixer);
+  }
+
   /// x += mixer(norm(x)); x += mlp(norm(x)); for each layer.
   void run_layers(CpuState& state, std::span<const TokenId> tokens) {
     const std::size_t hidden = config_.hidden_size;
@@ -149,8 +155,10 @@ class CpuBackend final : public Backend {
     fill_rotary(state.tokens, n);
     std::size_t linear = 0;
     std::size_t full = 0;
-    for (const Layer& layer : layers_) {
+    for (std::size_t i = 0; i < layers_.size(); ++i) {
+      const Layer& layer = layers_[i];
       const std::vector<float>& norm = layer.weights->input_norm;
+      context_.following = layer.mlp.inputs();
       if (const auto* mixer = std::get_if<LinearAttention>(&layer.mixer)) {
         mixer->forward(context_, x_.data(), norm, n, state.linear[linear++], out_.data());
       } else {
@@ -158,6 +166,7 @@ class CpuBackend final : public Backend {
             .forward(context_, x_.data(), norm, n, state.tokens, state.full[full++], out_.data());
       }
       kernels_.add(x_.data(), out_.data(), n * hidden);
+      context_.following = i + 1 < layers_.size() ? inputs(layers_[i + 1]) : std::vector<const PackedMatrix*>{&head()};
       layer.mlp.forward(context_, x_.data(), layer.weights->post_attention_norm, n, out_.data());
       kernels_.add(x_.data(), out_.data(), n * hidden);
     }
@@ -166,10 +175,9 @@ class CpuBackend final : public Backend {
 
   void write_logits(std::size_t first, std::size_t count, float* logits) {
     const std::size_t hidden = config_.hidden_size;
-    const PackedMatrix& head = head_ ? *head_ : embedding_;
-    const PackedMatrix* matrices[] = {&head};
+    const PackedMatrix* matrices[] = {&head()};
     normalize(context_, x_.data() + first * hidden, count, weights_.final_norm, matrices);
-    const Product product[] = {{&head, row_major(logits, head)}};
+    const Product product[] = {{&head(), row_major(logits, head())}};
     multiply(product, context_.activations, kernels_, pool_);
   }
 

@@ -150,11 +150,11 @@ void FullAttention::forward(Context& context, const float* x, const std::vector<
   float* v = k + tokens * kv_heads * d;
   float* y = v + tokens * kv_heads * d;
 
-  const PackedMatrix* inputs[] = {&q_proj, &k_proj, &v_proj};
-  normalize(context, x, tokens, norm, inputs);
+  normalize(context, x, tokens, norm, inputs());
   const Product products[] = {
       {&q_proj, row_major(q, q_proj)}, {&k_proj, row_major(k, k_proj)}, {&v_proj, row_major(v, v_proj)}};
-  multiply(products, context.activations, kernels, context.pool);
+  const PackedMatrix* output[] = {&o_proj};
+  multiply(products, context.activations, kernels, context.pool, output);
 
   cache.reserve(position + tokens);
   context.pool.run(tokens, 8, [&](std::size_t begin, std::size_t end, std::size_t) {
@@ -226,11 +226,10 @@ void FullAttention::forward(Context& context, const float* x, const std::vector<
     });
   }
 
-  const PackedMatrix* output[] = {&o_proj};
   context.activations.prepare(tokens, heads * d, output, kernels);
   context.activations.write_all(y, context.pool);
   const Product product[] = {{&o_proj, row_major(out, o_proj)}};
-  multiply(product, context.activations, kernels, context.pool);
+  multiply(product, context.activations, kernels, context.pool, context.following);
 }
 
 }  // namespace qwen35::cpu

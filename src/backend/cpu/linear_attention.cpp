@@ -95,15 +95,15 @@ void LinearAttention::forward(Context& context, const float* x, const std::vecto
   float* b = y + tokens * values;
   float* a = b + tokens * value_heads;
 
-  const PackedMatrix* inputs[] = {&in_proj_qkv, &in_proj_z, &in_proj_b, &in_proj_a};
-  normalize(context, x, tokens, norm, inputs);
+  normalize(context, x, tokens, norm, inputs());
   const std::size_t panel = panel_rows(config);
   const Output qkv_out{qkv, panel, panel, tokens * panel};
   const Product products[] = {{&in_proj_qkv, qkv_out},
                               {&in_proj_z, row_major(z, in_proj_z)},
                               {&in_proj_b, row_major(b, in_proj_b)},
                               {&in_proj_a, row_major(a, in_proj_a)}};
-  multiply(products, context.activations, kernels, context.pool);
+  const PackedMatrix* output[] = {&out_proj};
+  multiply(products, context.activations, kernels, context.pool, output);
 
   const ConvolutionInput input{qkv_out, state.conv.data(), channels, config.conv_kernel};
   const float query_scale = 1.0F / std::sqrt(static_cast<float>(dk));
@@ -147,11 +147,10 @@ void LinearAttention::forward(Context& context, const float* x, const std::vecto
     remember(input, tokens, first_v, shared * dv);
   });
 
-  const PackedMatrix* output[] = {&out_proj};
   context.activations.prepare(tokens, values, output, kernels);
   context.activations.write_all(y, context.pool);
   const Product product[] = {{&out_proj, row_major(out, out_proj)}};
-  multiply(product, context.activations, kernels, context.pool);
+  multiply(product, context.activations, kernels, context.pool, context.following);
 }
 
 }  // namespace qwen35::cpu

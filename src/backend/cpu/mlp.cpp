@@ -15,12 +15,11 @@ void Mlp::forward(Context& context, const float* x, const std::vector<float>& no
   float* gate = context.wide.data();
   float* up = gate + tokens * wide;
 
-  const PackedMatrix* inputs[] = {&gate_proj, &up_proj};
-  normalize(context, x, tokens, norm, inputs);
+  normalize(context, x, tokens, norm, inputs());
   const Product products[] = {{&gate_proj, row_major(gate, gate_proj)}, {&up_proj, row_major(up, up_proj)}};
-  multiply(products, context.activations, context.kernels, context.pool);
-
   const PackedMatrix* output[] = {&down_proj};
+  multiply(products, context.activations, context.kernels, context.pool, output);
+
   context.activations.prepare(tokens, wide, output, context.kernels);
   context.pool.run(tokens, 6, [&](std::size_t begin, std::size_t end, std::size_t) {
     for (std::size_t token = begin; token < end; ++token) {
@@ -29,7 +28,7 @@ void Mlp::forward(Context& context, const float* x, const std::vector<float>& no
     }
   });
   const Product product[] = {{&down_proj, row_major(out, down_proj)}};
-  multiply(product, context.activations, context.kernels, context.pool);
+  multiply(product, context.activations, context.kernels, context.pool, context.following);
 }
 
 }  // namespace qwen35::cpu

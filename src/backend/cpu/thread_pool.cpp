@@ -60,6 +60,7 @@ std::size_t usable_cores() {
 
 ThreadPool::ThreadPool(int threads, bool pin_threads) {
   const std::size_t count = threads > 0 ? static_cast<std::size_t>(threads) : usable_cores();
+  shares_ = std::vector<Share>(count);
   if (pin_threads) cores_ = allowed_cores();
   for (std::size_t i = 1; i < count; ++i) {
     workers_.emplace_back([this, i] {
@@ -92,14 +93,19 @@ void ThreadPool::run_erased(std::size_t n, std::size_t grain, Function function,
   n_ = n;
   grain_ = grain;
   done_.store(0, std::memory_order_relaxed);
-  ticket_.store(static_cast<std::uint64_t>(chunks) << 32, std::memory_order_seq_cst);
-  // Sequential consistency between this pair and the one in work(): either we see the sleeper or it sees the ticket.
+  for (std::size_t i = 0; i < shares_.size(); ++i) {
+    const std::uint64_t begin = chunks * i / shares_.size();
+    const std::uint64_t end = chunks * (i + 1) / shares_.size();
+    shares_[i].ticket.store(end << 32 | begin, std::memory_order_seq_cst);
+  }
+  // Sequential consistency between these and the pair in work(): either we see the sleeper or it sees a ticket.
   if (sleepers_.load(std::memory_order_seq_cst) != 0) {
     wake_.fetch_add(1, std::memory_order_seq_cst);
     wake_.notify_all();
   }
   while (claim_and_run(0)) {
   }
+  if (done_.load(std::memory_order_acquire) != chunks) prefetch(0);
   for (int spins = 0; done_.load(std::memory_order_acquire) != chunks; ++spins) {
     if (spins < kSpins)
       pause();
@@ -109,15 +115,32 @@ void ThreadPool::run_erased(std::size_t n, std::size_t grain, Function function,
 }
 
 bool ThreadPool::claim_and_run(std::size_t thread) {
-  const std::uint64_t seen = ticket_.load(std::memory_order_relaxed);
-  if ((seen & 0xFFFFFFFFU) >= (seen >> 32)) return false;
-  const std::uint64_t claim = ticket_.fetch_add(1, std::memory_order_acquire);
-  const std::uint64_t chunk = claim & 0xFFFFFFFFU;
-  if (chunk >= (claim >> 32)) return false;
-  const std::size_t begin = static_cast<std::size_t>(chunk) * grain_;
-  function_(context_, begin, std::min(begin + grain_, n_), thread);
-  done_.fetch_add(1, std::memory_order_release);
-  return true;
+  for (std::size_t i = 0; i < shares_.size(); ++i) {
+    Share& share = shares_[(thread + i) % shares_.size()];
+    if (share.empty(std::memory_order_relaxed)) continue;
+    const std::uint64_t claim = share.ticket.fetch_add(1, std::memory_order_acquire);
+    const std::uint64_t chunk = claim & 0xFFFFFFFFU;
+    if (chunk >= (claim >> 32)) continue;
+    const std::size_t begin = static_cast<std::size_t>(chunk) * grain_;
+    function_(context_, begin, std::min(begin + grain_, n_), thread);
+    done_.fetch_add(1, std::memory_order_release);
+    return true;
+  }
+  return false;
+}
+
+void ThreadPool::prefetch(std::size_t thread) {
+  auto& ahead = shares_[thread].ahead;
+  const std::byte* data = ahead.load(std::memory_order_relaxed);
+  if (data == nullptr) return;
+  ahead.store(nullptr, std::memory_order_relaxed);
+  // A prefetch past the end of a matrix does no harm: it never faults.
+  for (std::size_t at = 0; at < kReadAhead; at += 64) __builtin_prefetch(data + at, 0, 2);
+}
+
+bool ThreadPool::finished() const {
+  return std::all_of(shares_.begin(), shares_.end(),
+                     [](const Share& share) { return share.empty(std::memory_order_seq_cst); });
 }
 
 void ThreadPool::work(std::size_t thread) {
@@ -126,14 +149,14 @@ void ThreadPool::work(std::size_t thread) {
     if (claim_and_run(thread)) {
       idle = 0;
     } else if (++idle < kSpins) {
+      if (idle == 1) prefetch(thread);
       pause();
     } else if (idle < kSpins + kYields) {
       std::this_thread::yield();
     } else {
       const std::uint32_t ticket_count = wake_.load(std::memory_order_seq_cst);
       sleepers_.fetch_add(1, std::memory_order_seq_cst);
-      const std::uint64_t seen = ticket_.load(std::memory_order_seq_cst);
-      if ((seen & 0xFFFFFFFFU) >= (seen >> 32) && !stop_.load()) wake_.wait(ticket_count);
+      if (finished() && !stop_.load()) wake_.wait(ticket_count);
       sleepers_.fetch_sub(1, std::memory_order_seq_cst);
       idle = 0;
     }
