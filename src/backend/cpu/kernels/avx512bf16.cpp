@@ -50,7 +50,11 @@ inline void tile(const std::uint16_t* const (&w)[kRows], std::size_t cols, const
   std::size_t c = 0;
   for (; c + kSplitColumns <= cols; c += kSplitColumns, x += N * 2 * kSplitColumns) {
 #pragma GCC unroll 8
-    for (std::size_t r = 0; r < kRows; ++r) rows[r] = _mm512_loadu_si512(w[r] + c);
+    for (std::size_t r = 0; r < kRows; ++r) {
+      rows[r] = _mm512_loadu_si512(w[r] + c);
+      // One token: the next four rows, past the caches' order (see avx512.cpp).
+      if constexpr (N == 1) _mm_prefetch(reinterpret_cast<const char*>(w[r] + kRows * cols + c), _MM_HINT_NTA);
+    }
     step<N>(rows, x, sum);
   }
   if (c < cols) {
