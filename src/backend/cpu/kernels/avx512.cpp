@@ -153,7 +153,7 @@ void matvec(const PackedAffine& m, std::size_t block_begin, std::size_t block_en
 // --- many tokens: two blocks of rows against tiles of tokens, at the speed of the dot products -----------------------
 
 constexpr std::size_t kTile = 6;         // × 2 blocks × high and low: 24 of the 32 registers accumulate
-constexpr std::size_t kChunkTiles = 12;  // tiles whose totals stay in the first-level cache beside the unpacked group
+constexpr std::size_t kChunkTiles = 24;  // tiles whose totals stay in the first-level cache beside the unpacked group
 
 /// One group of two blocks of rows, unpacked.
 struct Group {
@@ -253,10 +253,17 @@ void matmul(const PackedAffine& m, std::size_t block_begin, std::size_t block_en
       for (std::size_t group = 0; group < groups; ++group) {
         const std::uint8_t* const at[2] = {first_block + group * bytes, second_block + group * bytes};
         unpack_group<Bits>(at, m.group_size, m.f16_scales, group_weights);
+        for (std::size_t i = 0; i < bytes; i += 64) {
+          __builtin_prefetch(at[0] + bytes + i);
+          __builtin_prefetch(at[1] + bytes + i);
+        }
         for (std::size_t t = 0; t < count; t += kTile) {
           const std::size_t n = count - t < kTile ? count - t : kTile;
           const std::size_t tile = begin + t;
           const std::int8_t* values = x.values + tile * m.cols * 2 + group * m.group_size * 2 * n;
+          // The next tile's share of this group: too short a stretch for the hardware to foresee.
+          const std::int8_t* next = values + kTile * m.cols * 2;
+          for (std::size_t i = 0; i < m.group_size * 2 * kTile; i += 64) __builtin_prefetch(next + i);
           const float* scales = x.scales + tile * groups + group * n;
           const float* sums = x.sums + tile * groups + group * n;
           narrow_tile_group<kTile>(group_weights, m.group_size, n, values, scales, sums, totals + t);
