@@ -11,7 +11,7 @@
 #include "backend/cpu/activations.h"
 #include "backend/cpu/delta_rule.h"
 #include "backend/cpu/kernels/dispatch.h"
-#include "backend/cpu/weight_arena.h"
+#include "backend/cpu/arena.h"
 
 namespace {
 
@@ -103,14 +103,14 @@ class Weights {
             AffineMatrix{bits, kGroup, words_.data(), FloatType::bf16, scales_.data(), scales_.data()}};
   }
   std::size_t packed_size(std::size_t rows, int bits) {
-    return WeightArena::padded(PackedMatrix::packed_bytes(describe(rows, bits)));
+    return Arena::padded(PackedMatrix::packed_bytes(describe(rows, bits)));
   }
 
   std::vector<std::uint32_t> words_;
   std::vector<std::uint16_t> scales_;
   ModelWeights none_;
   ThreadPool pool_{1};
-  WeightArena arena_;
+  Arena arena_;
   WeightMatrix matrix_;
   PackedMatrix packed_;
 };

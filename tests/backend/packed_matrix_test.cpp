@@ -43,7 +43,7 @@ TEST_P(PackedMatrixTest, HoldsTheSameValues) {
   for (const int group : {32, 64, 128}) {
     for (const std::size_t rows : {1U, 16U, 37U}) {
       const TestMatrix test(rows, 256, GetParam(), group, group == 64, 1);
-      WeightArena arena(PackedMatrix::packed_bytes(test.matrix) + 64);
+      Arena arena(PackedMatrix::packed_bytes(test.matrix) + 64);
       const PackedMatrix packed(test.matrix, {kNoMap, true, *scalar_kernels(), pool, arena});
       std::vector<float> want(256);
       std::vector<float> got(256);
@@ -69,7 +69,7 @@ TEST_P(PackedMatrixTest, ProductsAgree) {
         for (const Kernels* kernels : supported_kernels()) {
           for (const int threads : {1, 3}) {
             ThreadPool pool(threads);
-            WeightArena arena(PackedMatrix::packed_bytes(test.matrix) + 64);
+            Arena arena(PackedMatrix::packed_bytes(test.matrix) + 64);
             const PackedMatrix packed(test.matrix, {kNoMap, true, *scalar_kernels(), pool, arena});
             const PackedMatrix plain(test.matrix, {kNoMap, false, *scalar_kernels(), pool, arena});
             const PackedMatrix* matrices[] = {&packed, &plain};
@@ -115,7 +115,7 @@ TEST_P(PackedMatrixTest, TheLargestSumsStayExact) {
   std::vector<float> want;
   for (const Kernels* kernels : supported_kernels()) {
     ThreadPool pool(1);
-    WeightArena arena(PackedMatrix::packed_bytes(test.matrix) + 64);
+    Arena arena(PackedMatrix::packed_bytes(test.matrix) + 64);
     const PackedMatrix packed(test.matrix, {kNoMap, true, *scalar_kernels(), pool, arena});
     const PackedMatrix* matrices[] = {&packed};
     Activations activations;
@@ -150,7 +150,7 @@ TEST_P(PackedMatrixTest, ATokenDoesNotDependOnItsNeighbours) {
   const auto x = random_floats(11 * 256, 5);
   for (const Kernels* kernels : supported_kernels()) {
     ThreadPool pool(2);
-    WeightArena arena(PackedMatrix::packed_bytes(test.matrix) + 64);
+    Arena arena(PackedMatrix::packed_bytes(test.matrix) + 64);
     const PackedMatrix packed(test.matrix, {kNoMap, true, *scalar_kernels(), pool, arena});
     const PackedMatrix* matrices[] = {&packed};
     const auto product = [&](const float* rows, std::size_t tokens) {
@@ -176,7 +176,7 @@ TEST_P(PackedMatrixTest, PanelsHoldTheSameResults) {
   const auto x = random_floats(100 * 256, 7);
   for (const Kernels* kernels : supported_kernels()) {
     ThreadPool pool(2);
-    WeightArena arena(PackedMatrix::packed_bytes(test.matrix) + 64);
+    Arena arena(PackedMatrix::packed_bytes(test.matrix) + 64);
     const PackedMatrix packed(test.matrix, {kNoMap, true, *kernels, pool, arena});
     const PackedMatrix* matrices[] = {&packed};
     Activations activations;
@@ -194,14 +194,14 @@ TEST_P(PackedMatrixTest, PanelsHoldTheSameResults) {
   }
 }
 
-TEST(WeightArena, RefusesMoreThanItReserved) {
-  WeightArena arena(3 * 64);
+TEST(Arena, RefusesMoreThanItReserved) {
+  Arena arena(3 * 64);
   std::uint8_t* first = arena.take(100);
   EXPECT_EQ(reinterpret_cast<std::uintptr_t>(first) % 64, 0U);
   EXPECT_EQ(arena.take(64), first + 128);
   EXPECT_THROW(arena.take(1), std::bad_alloc);
-  EXPECT_THROW(WeightArena(std::size_t{0} - 1), std::bad_alloc);
-  WeightArena empty(0);
+  EXPECT_THROW(Arena(std::size_t{0} - 1), std::bad_alloc);
+  Arena empty(0);
   EXPECT_THROW(empty.take(1), std::bad_alloc);
 }
 

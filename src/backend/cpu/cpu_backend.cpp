@@ -35,8 +35,7 @@ namespace {
 
 std::size_t arena_bytes(const ModelWeights& weights) {
   std::size_t bytes = 0;
-  for (const WeightMatrix* matrix : weights.matrices())
-    bytes += WeightArena::padded(PackedMatrix::packed_bytes(*matrix));
+  for (const WeightMatrix* matrix : weights.matrices()) bytes += Arena::padded(PackedMatrix::packed_bytes(*matrix));
   return bytes;
 }
 
@@ -84,25 +83,19 @@ class CpuBackend final : public Backend {
   }
 
   [[nodiscard]] std::unique_ptr<State> make_state() const override {
-    auto state = std::make_unique<CpuState>();
-    for (const LayerKind kind : config_.layers) {
-      if (kind == LayerKind::full_attention) {
-        state->full.emplace_back(config_.num_kv_heads, config_.head_dim, !float32_);
-      } else {
-        state->linear.push_back(
-            {std::vector<float>((config_.conv_kernel - 1) * config_.conv_channels()),
-             std::vector<float>(config_.linear_value_heads * config_.linear_key_dim * config_.linear_value_dim)});
-      }
-    }
+    const auto linear_layers =
+        static_cast<std::size_t>(std::count(config_.layers.begin(), config_.layers.end(), LayerKind::linear_attention));
+    auto state =
+        std::make_unique<CpuState>(linear_layers, (config_.conv_kernel - 1) * config_.conv_channels(),
+                                   config_.linear_value_heads * config_.linear_key_dim * config_.linear_value_dim);
+    for (std::size_t i = linear_layers; i < config_.layers.size(); ++i)
+      state->full.emplace_back(config_.num_kv_heads, config_.head_dim, !float32_);
     return state;
   }
 
   void reset(State& state) const override {
     auto& own = own_cast<CpuState>(state, "state");
-    for (LinearState& layer : own.linear) {
-      std::fill(layer.conv.begin(), layer.conv.end(), 0.0F);
-      std::fill(layer.s.begin(), layer.s.end(), 0.0F);
-    }
+    std::fill(own.recurrent.begin(), own.recurrent.end(), 0.0F);
     own.tokens = 0;
   }
 
@@ -125,7 +118,7 @@ class CpuBackend final : public Backend {
     const auto& own = own_cast<const CpuState>(state, "state");
     auto copy = std::make_unique<CpuSnapshot>();
     copy->tokens = own.tokens;
-    copy->linear = own.linear;
+    copy->recurrent.assign(own.recurrent.begin(), own.recurrent.end());
     return copy;
   }
 
@@ -136,7 +129,9 @@ class CpuBackend final : public Backend {
       throw Error(ErrorCode::invalid_argument, "the snapshot at " + std::to_string(from.tokens) +
                                                    " tokens is ahead of the state at " + std::to_string(own.tokens));
     }
-    own.linear = from.linear;
+    if (from.recurrent.size() != own.recurrent.size())
+      throw Error(ErrorCode::invalid_argument, "the snapshot is of a model of another shape");
+    std::copy(from.recurrent.begin(), from.recurrent.end(), own.recurrent.begin());
     own.tokens = from.tokens;  // later keys and values are overwritten as tokens come
   }
 
@@ -213,7 +208,7 @@ class CpuBackend final : public Backend {
   bool float32_;
   const Kernels& kernels_;
   ThreadPool pool_;
-  WeightArena arena_;
+  Arena arena_;
   Context context_;
   PackedMatrix embedding_;
   std::optional<PackedMatrix> head_;

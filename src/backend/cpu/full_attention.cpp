@@ -70,17 +70,27 @@ struct Block {
   }
 };
 
+/// Asks for `bytes` at `data` to come into the second-level cache.
+void prefetch(const void* data, std::size_t bytes) {
+  for (std::size_t at = 0; at < bytes; at += 64) __builtin_prefetch(static_cast<const std::byte*>(data) + at, 0, 2);
+}
+
 /// Attention of own.queries, `group` rows a token with the first token at `position`, over keys [begin, end) of one
 /// head: online softmax over blocks of keys. Key j is seen by tokens from position j on.
 void attend(const Kernels& kernels, const KvCache& cache, std::size_t kv_head, std::size_t d, std::size_t group,
             std::size_t rows, std::size_t position, std::size_t begin, std::size_t end, const Scratch& own,
             const Partial& to) {
   const float scale = 1.0F / std::sqrt(static_cast<float>(d));
+  const std::size_t row_bytes = d * (cache.element() == Element::f32 ? 4 : 2);
   std::fill(to.sums, to.sums + rows * d, 0.0F);
   std::fill(to.total, to.total + rows, 0.0F);
   std::fill(to.highest, to.highest + rows, -std::numeric_limits<float>::infinity());
   for (; begin < end; begin += kKeyBlock) {
     const std::size_t n = std::min(kKeyBlock, end - begin);
+    // Each block of keys or values is asked for while the one before it is worked on: in stretches this short, and with
+    // few rows, most of the time would go by waiting.
+    const void* stored_values = cache.values(kv_head, begin);
+    prefetch(stored_values, n * row_bytes);
     const Block keys(cache.keys(kv_head, begin), cache.element(), n, d, rows, own.block, kernels);
     kernels.gemm_nt(rows, n, d, own.queries, d, keys.element, keys.data, d, own.scores, kKeyBlock);
     for (std::size_t row = 0; row < rows; ++row) {
@@ -98,7 +108,9 @@ void attend(const Kernels& kernels, const KvCache& cache, std::size_t kv_head, s
       }
       to.total[row] += sum;
     }
-    const Block values(cache.values(kv_head, begin), cache.element(), n, d, rows, own.block, kernels);
+    if (begin + kKeyBlock < end)
+      prefetch(cache.keys(kv_head, begin + kKeyBlock), std::min(kKeyBlock, end - begin - kKeyBlock) * row_bytes);
+    const Block values(stored_values, cache.element(), n, d, rows, own.block, kernels);
     kernels.gemm_nn(rows, d, n, own.scores, kKeyBlock, values.element, values.data, d, to.sums, d, true);
   }
 }

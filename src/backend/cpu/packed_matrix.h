@@ -3,9 +3,9 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "backend/cpu/arena.h"
 #include "backend/cpu/kernels/kernels.h"
 #include "backend/cpu/thread_pool.h"
-#include "backend/cpu/weight_arena.h"
 #include "checkpoint/weights.h"
 
 namespace qwen35::cpu {
@@ -28,7 +28,7 @@ struct Packing {
   bool fast;  ///< quantised or bf16 activations; otherwise everything stays float32 on the stored weights
   const Kernels& kernels;
   ThreadPool& pool;
-  WeightArena& arena;  ///< where packed matrices live; must outlive them
+  Arena& arena;  ///< where packed matrices live; must outlive them
 };
 
 /// How activations must stand for a product with a matrix.

@@ -1,4 +1,4 @@
-#include "backend/cpu/weight_arena.h"
+#include "backend/cpu/arena.h"
 
 #include <limits>
 #include <new>
@@ -14,7 +14,7 @@ constexpr std::size_t kHugePage = std::size_t{2} << 20;
 
 }  // namespace
 
-WeightArena::WeightArena(std::size_t bytes) {
+Arena::Arena(std::size_t bytes) {
   if (bytes == 0) return;
   if (bytes > std::numeric_limits<std::size_t>::max() - kHugePage) throw std::bad_alloc();
 #if defined(__linux__)
@@ -34,7 +34,7 @@ WeightArena::WeightArena(std::size_t bytes) {
   end_ = next_ + bytes;
 }
 
-WeightArena::~WeightArena() {
+Arena::~Arena() {
   if (base_ == nullptr) return;
 #if defined(__linux__)
   ::munmap(base_, reserved_);
@@ -43,7 +43,7 @@ WeightArena::~WeightArena() {
 #endif
 }
 
-std::uint8_t* WeightArena::take(std::size_t bytes) {
+std::uint8_t* Arena::take(std::size_t bytes) {
   const std::size_t size = padded(bytes);
   if (size < bytes || size > static_cast<std::size_t>(end_ - next_)) throw std::bad_alloc();
   std::uint8_t* taken = next_;

@@ -5,16 +5,16 @@
 
 namespace qwen35::cpu {
 
-/// One region of memory for all packed weights, in the order in which a token meets them. On Linux in huge pages where
-/// the system gives them: a token reads every weight once, and with small pages the walks through page tables and the
-/// prefetchers' stops at their ends cost a third of the bandwidth.
-class WeightArena {
+/// One region of memory for what a token reads once, in that order: packed weights, keys and values, recurrent states.
+/// On Linux in huge pages where the system gives them: with small pages the walks through page tables (two of them in a
+/// virtual machine) and the prefetchers' stops at their ends cost a good part of the bandwidth.
+class Arena {
  public:
   /// Reserves `bytes`; memory is used only as it is written. Throws std::bad_alloc.
-  explicit WeightArena(std::size_t bytes);
-  ~WeightArena();
-  WeightArena(const WeightArena&) = delete;
-  WeightArena& operator=(const WeightArena&) = delete;
+  explicit Arena(std::size_t bytes);
+  ~Arena();
+  Arena(const Arena&) = delete;
+  Arena& operator=(const Arena&) = delete;
 
   /// The next `bytes`, aligned to a cache line, uninitialised. The sum of all requests, each rounded up by padded(),
   /// must stay within what was reserved; throws std::bad_alloc otherwise.
