@@ -14,8 +14,11 @@ constexpr std::size_t kTokenBlock = 8;
 /// Keys of a span: where there is one block of tokens only, spans are what the threads share. A fixed length, so that
 /// results do not depend on the number of threads.
 constexpr std::size_t kSpan = 1024;
-/// Up to this many rows, binary16 keys are converted as they are used; with more, once into scratch.
+/// Up to this many rows the memory sets the pace: binary16 keys are converted as they are used (with more rows, once
+/// into scratch), and a step takes fewer of them, so that the next values are in the first-level cache when their turn
+/// comes.
 constexpr std::size_t kFewRows = 8;
+constexpr std::size_t kFewRowsKeyBlock = 32;
 static_assert(KvCache::kPageTokens % kKeyBlock == 0 && kSpan % kKeyBlock == 0);
 
 /// Split-half rotary embedding of the first 2 · half values.
@@ -70,9 +73,9 @@ struct Block {
   }
 };
 
-/// Asks for `bytes` at `data` to come into the second-level cache.
+/// Asks for `bytes` at `data`, which will be read once.
 void prefetch(const void* data, std::size_t bytes) {
-  for (std::size_t at = 0; at < bytes; at += 64) __builtin_prefetch(static_cast<const std::byte*>(data) + at, 0, 2);
+  for (std::size_t at = 0; at < bytes; at += 64) __builtin_prefetch(static_cast<const std::byte*>(data) + at, 0, 0);
 }
 
 /// Attention of own.queries, `group` rows a token with the first token at `position`, over keys [begin, end) of one
@@ -85,12 +88,13 @@ void attend(const Kernels& kernels, const KvCache& cache, std::size_t kv_head, s
   std::fill(to.sums, to.sums + rows * d, 0.0F);
   std::fill(to.total, to.total + rows, 0.0F);
   std::fill(to.highest, to.highest + rows, -std::numeric_limits<float>::infinity());
-  for (; begin < end; begin += kKeyBlock) {
-    const std::size_t n = std::min(kKeyBlock, end - begin);
-    // Each block of keys or values is asked for while the one before it is worked on: in stretches this short, and with
-    // few rows, most of the time would go by waiting.
+  const std::size_t step = rows <= kFewRows ? kFewRowsKeyBlock : kKeyBlock;
+  for (; begin < end; begin += step) {
+    const std::size_t n = std::min(step, end - begin);
+    // Each block of keys or values is asked for while the one before it is worked on: with few rows most of the time
+    // would go by waiting.
     const void* stored_values = cache.values(kv_head, begin);
-    prefetch(stored_values, n * row_bytes);
+    if (rows <= kFewRows) prefetch(stored_values, n * row_bytes);
     const Block keys(cache.keys(kv_head, begin), cache.element(), n, d, rows, own.block, kernels);
     kernels.gemm_nt(rows, n, d, own.queries, d, keys.element, keys.data, d, own.scores, kKeyBlock);
     for (std::size_t row = 0; row < rows; ++row) {
@@ -108,8 +112,8 @@ void attend(const Kernels& kernels, const KvCache& cache, std::size_t kv_head, s
       }
       to.total[row] += sum;
     }
-    if (begin + kKeyBlock < end)
-      prefetch(cache.keys(kv_head, begin + kKeyBlock), std::min(kKeyBlock, end - begin - kKeyBlock) * row_bytes);
+    if (rows <= kFewRows && begin + step < end)
+      prefetch(cache.keys(kv_head, begin + step), std::min(step, end - begin - step) * row_bytes);
     const Block values(stored_values, cache.element(), n, d, rows, own.block, kernels);
     kernels.gemm_nn(rows, d, n, own.scores, kKeyBlock, values.element, values.data, d, to.sums, d, true);
   }
