@@ -5,13 +5,14 @@ JOBS  ?= $(shell nproc 2>/dev/null || echo 2)
 ARGS  ?=
 WERROR ?= OFF
 
-.PHONY: help chat build test arm arm-all sanitize tsan format tidy install clean
+.PHONY: help chat build test arm arm-all bench sanitize tsan format tidy install clean
 
 help:
 	@echo "make chat       install what is missing, build, talk to the bundled model (ARGS='--model DIR …')"
 	@echo "make build      the executable: $(BUILD)/qwen35"
 	@echo "make test       build and run all tests"
 	@echo "make arm        cross-compile the library for 64-bit ARM, run tests under qemu-user; arm-all: everything"
+	@echo "make bench      single kernels beside this machine's ceilings (Google Benchmark; ARGS='--benchmark_filter=product')"
 	@echo "make sanitize   the tests under AddressSanitizer and UBSan with clang, and 60 s of fuzzing"
 	@echo "make tsan       the threaded tests under ThreadSanitizer"
 	@echo "make format     clang-format every source file;  make tidy: clang-tidy on them"
@@ -42,6 +43,12 @@ arm arm-all:
 	@cmake --preset aarch64 -DQWEN35_BUILD_CLI=$(if $(filter arm-all,$@),ON,OFF)
 	@cmake --build --preset aarch64 --parallel $(JOBS) --target $(if $(filter arm-all,$@),all,$(ARM_TARGETS))
 	@ctest --preset aarch64 --exclude-regex _NOT_BUILT --parallel $(JOBS)
+
+bench:
+	@tools/install-deps.sh build bench
+	@cmake -S . -B $(BUILD) -G Ninja -DCMAKE_BUILD_TYPE=Release -DQWEN35_BUILD_BENCHMARKS=ON >/dev/null
+	@cmake --build $(BUILD) --parallel $(JOBS) --target qwen35 qwen35_kernels_bench
+	@$(BUILD)/bench/kernels $(ARGS)
 
 sanitize:
 	@tools/install-deps.sh build test clang

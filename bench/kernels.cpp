@@ -9,9 +9,9 @@
 #include <vector>
 
 #include "backend/cpu/activations.h"
+#include "backend/cpu/arena.h"
 #include "backend/cpu/delta_rule.h"
 #include "backend/cpu/kernels/dispatch.h"
-#include "backend/cpu/arena.h"
 
 namespace {
 
@@ -30,6 +30,12 @@ std::vector<float> random_floats(std::size_t n, unsigned seed) {
   std::vector<float> values(n);
   for (float& value : values) value = normal(engine);
   return values;
+}
+
+/// Chosen once: asking a virtual machine's processor what it can do takes tens of microseconds.
+const Kernels& kernels() {
+  static const Kernels& chosen = select_kernels();
+  return chosen;
 }
 
 void report(State& state, double bytes, double operations) {
@@ -90,7 +96,7 @@ class Weights {
       word = bits == 16 ? (engine() & 0x807F807FU) | 0x3F003F00U : static_cast<std::uint32_t>(engine());
     scales_.assign(rows * kHidden / kGroup, 0x3C00);
     matrix_ = describe(rows, bits);
-    packed_ = PackedMatrix(matrix_, {none_, true, select_kernels(), pool_, arena_});
+    packed_ = PackedMatrix(matrix_, {none_, true, kernels(), pool_, arena_});
   }
   [[nodiscard]] const PackedMatrix& packed() const { return packed_; }
   ThreadPool& pool() { return pool_; }
@@ -120,15 +126,14 @@ void product(State& state) {
   const auto tokens = static_cast<std::size_t>(state.range(1));
   const std::size_t rows = tokens == 1 ? kMemoryRows : kCacheRows;
   Weights weights(rows, bits);
-  const Kernels& kernels = select_kernels();
   const PackedMatrix* matrices[] = {&weights.packed()};
   const auto x = random_floats(tokens * kHidden, 2);
   std::vector<float> y(tokens * rows);
   Activations activations;
-  activations.prepare(tokens, kHidden, matrices, kernels);
+  activations.prepare(tokens, kHidden, matrices, kernels());
   activations.write_all(x.data(), weights.pool());
   const Product products[] = {{&weights.packed(), row_major(y.data(), weights.packed())}};
-  for (auto _ : state) multiply(products, activations, kernels, weights.pool());
+  for (auto _ : state) multiply(products, activations, kernels(), weights.pool());
   report(state, static_cast<double>(weights.packed().memory_bytes()),
          2.0 * static_cast<double>(rows * kHidden * tokens));
 }
@@ -140,7 +145,7 @@ void write_activations(State& state) {
   const PackedMatrix* matrices[] = {&weights.packed()};
   const auto x = random_floats(kTokens * kHidden, 2);
   Activations activations;
-  activations.prepare(kTokens, kHidden, matrices, select_kernels());
+  activations.prepare(kTokens, kHidden, matrices, kernels());
   for (auto _ : state) activations.write_all(x.data(), weights.pool());
   report(state, static_cast<double>(x.size()) * 4, 0);
 }
@@ -161,7 +166,7 @@ void delta_rule(State& state) {
   DeltaRule rule(kDim, kDim);
   for (auto _ : state) {
     u = v;
-    rule.run(select_kernels(), s.data(), tokens, q.data(), k.data(), u.data(), decay.data(), beta.data(), y.data(), kDim);
+    rule.run(kernels(), s.data(), tokens, q.data(), k.data(), u.data(), decay.data(), beta.data(), y.data(), kDim);
   }
   state.counters["token/s"] =
       Counter(static_cast<double>(tokens) * static_cast<double>(state.iterations()), Counter::kIsRate);
@@ -172,8 +177,7 @@ void scores(State& state) {
   const auto q = random_floats(32 * 256, 1);
   const auto k = random_floats(64 * 256, 2);
   std::vector<float> c(32 * 64);
-  const Kernels& kernels = select_kernels();
-  for (auto _ : state) kernels.gemm_nt(32, 64, 256, q.data(), 256, Element::f32, k.data(), 256, c.data(), 64);
+  for (auto _ : state) kernels().gemm_nt(32, 64, 256, q.data(), 256, Element::f32, k.data(), 256, c.data(), 64);
   report(state, 0, 2.0 * 32 * 64 * 256);
 }
 
@@ -181,9 +185,7 @@ void weighted_values(State& state) {
   const auto p = random_floats(32 * 64, 1);
   const auto v = random_floats(64 * 256, 2);
   std::vector<float> c(32 * 256);
-  const Kernels& kernels = select_kernels();
-  for (auto _ : state)
-    kernels.gemm_nn(32, 256, 64, p.data(), 64, Element::f32, v.data(), 256, c.data(), 256, false);
+  for (auto _ : state) kernels().gemm_nn(32, 256, 64, p.data(), 64, Element::f32, v.data(), 256, c.data(), 256, false);
   report(state, 0, 2.0 * 32 * 64 * 256);
 }
 
@@ -192,7 +194,7 @@ void elementwise(State& state, Run run) {
   auto x = random_floats(kCacheRows, 1);
   const auto y = random_floats(kCacheRows, 2);
   for (auto _ : state) {
-    run(select_kernels(), x.data(), y.data());
+    run(kernels(), x.data(), y.data());
     benchmark::DoNotOptimize(x.data());
     benchmark::ClobberMemory();
   }
@@ -205,13 +207,17 @@ BENCHMARK(ceiling_read)->Name("ceiling/read")->Unit(benchmark::kMillisecond);
 #if defined(__x86_64__)
 BENCHMARK(ceiling_dot)->Name("ceiling/dot")->Unit(benchmark::kMicrosecond);
 #endif
-BENCHMARK(product)->Name("product")->ArgNames({"bits", "tokens"})->ArgsProduct({{4, 5, 6, 8, 16}, {1, 8, 256}})->Unit(
-    benchmark::kMillisecond);
+BENCHMARK(product)
+    ->Name("product")
+    ->ArgNames({"bits", "tokens"})
+    ->ArgsProduct({{4, 5, 6, 8, 16}, {1, 8, 256}})
+    ->Unit(benchmark::kMillisecond);
 BENCHMARK(write_activations)->Name("activations")->ArgName("bits")->Arg(4)->Arg(16)->Unit(benchmark::kMicrosecond);
 BENCHMARK(delta_rule)->Name("delta_rule")->ArgName("tokens")->Arg(1)->Arg(64)->Unit(benchmark::kMicrosecond);
 BENCHMARK(scores)->Name("attention/scores")->Unit(benchmark::kMicrosecond);
 BENCHMARK(weighted_values)->Name("attention/values")->Unit(benchmark::kMicrosecond);
-BENCHMARK_CAPTURE(elementwise, silu_mul, [](const Kernels& k, float* x, const float* y) { k.silu_mul(x, y, kCacheRows); });
+BENCHMARK_CAPTURE(elementwise, silu_mul,
+                  [](const Kernels& k, float* x, const float* y) { k.silu_mul(x, y, kCacheRows); });
 BENCHMARK_CAPTURE(elementwise, rms_norm,
                   [](const Kernels& k, float* x, const float* y) { k.rms_norm(x, y, kCacheRows, 1e-6F, x); });
 

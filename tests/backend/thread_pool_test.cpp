@@ -54,6 +54,38 @@ TEST(ThreadPool, WakesWorkersThatFellAsleep) {
   }
 }
 
+// As many busy threads as cores: the pool's threads lose theirs again and again, in the middle of a share too.
+TEST(ThreadPool, WorksBesideBusyLoops) {
+  std::atomic<bool> stop{false};
+  std::vector<std::thread> busy;
+  for (unsigned i = 0; i < std::max(1U, std::thread::hardware_concurrency()); ++i) {
+    busy.emplace_back([&] {
+      while (!stop.load(std::memory_order_relaxed)) {
+      }
+    });
+  }
+  ThreadPool pool(3);
+  std::vector<std::size_t> values(64);
+  for (std::size_t round = 0; round < 300; ++round) {
+    pool.run(values.size(), 2, [&](std::size_t begin, std::size_t end, std::size_t) {
+      for (std::size_t i = begin; i < end; ++i) values[i] += i;
+    });
+  }
+  stop = true;
+  for (std::thread& thread : busy) thread.join();
+  for (std::size_t i = 0; i < values.size(); ++i) EXPECT_EQ(values[i], i * 300);
+}
+
+TEST(ThreadPool, AShareBeginsWhereItSays) {
+  ThreadPool pool(3);
+  for (const std::size_t n : {1U, 7U, 100U}) {
+    EXPECT_EQ(pool.first_index(n, 2, 0), 0U);
+    EXPECT_LE(pool.first_index(n, 2, 1), pool.first_index(n, 2, 2));
+    EXPECT_LE(pool.first_index(n, 2, 2), n);
+    EXPECT_EQ(pool.first_index(n, 2, 2) % 2, 0U);
+  }
+}
+
 #if defined(__linux__)
 std::vector<int> allowed_cores() {
   cpu_set_t set;
