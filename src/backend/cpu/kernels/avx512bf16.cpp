@@ -15,7 +15,8 @@ namespace {
 #include "backend/cpu/kernels/simd_avx512.inl"
 
 constexpr std::size_t kRows = 4;
-constexpr std::size_t kTile = 6;  // tokens; × 4 rows: 24 of the 32 registers accumulate
+constexpr std::size_t kAhead = 1024;  // columns
+constexpr std::size_t kTile = 6;      // tokens; × 4 rows: 24 of the 32 registers accumulate
 
 /// sum += two neighbouring products a lane. In place, see avx512.cpp.
 inline void dot(__m512& sum, __m512i a, __m512i b) { asm("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b)); }
@@ -49,11 +50,14 @@ inline void tile(const std::uint16_t* const (&w)[kRows], std::size_t cols, const
   __m512i rows[kRows];
   std::size_t c = 0;
   for (; c + kSplitColumns <= cols; c += kSplitColumns, x += N * 2 * kSplitColumns) {
+    // One token: read ahead past the caches' order (see avx512.cpp), within the rows or, near their end, in the next
+    // four. No further, or the lines would be gone from the first-level cache, the only one they enter, before their
+    // turn.
+    const std::size_t ahead = c + kAhead + (c + kAhead < cols ? 0 : (kRows - 1) * cols);
 #pragma GCC unroll 8
     for (std::size_t r = 0; r < kRows; ++r) {
       rows[r] = _mm512_loadu_si512(w[r] + c);
-      // One token: the next four rows, past the caches' order (see avx512.cpp).
-      if constexpr (N == 1) _mm_prefetch(reinterpret_cast<const char*>(w[r] + kRows * cols + c), _MM_HINT_NTA);
+      if constexpr (N == 1) _mm_prefetch(reinterpret_cast<const char*>(w[r] + ahead), _MM_HINT_NTA);
     }
     step<N>(rows, x, sum);
   }
