@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 
+#include "base/cancellation.h"
 #include "base/token.h"
 #include "checkpoint/weights.h"
 
@@ -23,11 +24,15 @@ class State {
   [[nodiscard]] virtual std::size_t memory_bytes() const = 0;
 };
 
-/// A copy of what cannot be cut back (S and conv inputs) at one position. Keys and values stay in the State.
+/// One point of a timeline, whole in itself: S, conv inputs, and a share in the keys and values before it. It outlives
+/// the state it was taken from, and the backend too: any state of a backend of the same kind and the same checkpoint
+/// can be taken to it. Immutable.
 class Snapshot {
  public:
   virtual ~Snapshot() = default;
   [[nodiscard]] virtual std::size_t position() const = 0;
+  /// Bytes held; of pages that states and other snapshots hold too, this one's fair share, so that the sum over all
+  /// holders is what is really used.
   [[nodiscard]] virtual std::size_t memory_bytes() const = 0;
 };
 
@@ -52,10 +57,14 @@ class Backend {
   /// Feeds `tokens` (each in [0, vocab_size)) to `state` and writes 0, vocab_size or tokens.size() · vocab_size logits,
   /// row-major. Throws invalid_argument for a bad id, a wrong logits size or a state of another backend, context_limit
   /// past max_positions; the state is then unchanged. An empty `tokens` does nothing.
-  virtual void forward(State& state, std::span<const TokenId> tokens, LogitRows rows, std::span<float> logits) = 0;
+  /// Returns false when `cancelled` was seen, which is asked for between the parts of a layer: nothing is written, and
+  /// the state must be reset or restored before it is used again.
+  virtual bool forward(State& state, std::span<const TokenId> tokens, LogitRows rows, std::span<float> logits,
+                       const Cancellation& cancelled = {}) = 0;
 
   [[nodiscard]] virtual std::unique_ptr<Snapshot> snapshot(const State& state) const = 0;
-  /// Takes `state` back to `snapshot`, which must come from the same state's past (same tokens before it).
+  /// Takes `state` to `snapshot`, whatever it held before. Throws invalid_argument for a snapshot of another kind of
+  /// backend or another shape; the state is then unchanged.
   virtual void restore(State& state, const Snapshot& snapshot) const = 0;
 };
 

@@ -61,7 +61,8 @@ class FakeBackend : public Backend {
     ++stage_->resets;
   }
 
-  void forward(State& state, std::span<const TokenId> tokens, LogitRows rows, std::span<float> logits) override {
+  bool forward(State& state, std::span<const TokenId> tokens, LogitRows rows, std::span<float> logits,
+               const Cancellation& cancelled) override {
     if (tokens.empty()) throw Error(ErrorCode::internal, "the fake backend was fed nothing");
     stage_->on_forward();
     auto& fed = dynamic_cast<FakeState&>(state).tokens;
@@ -70,13 +71,14 @@ class FakeBackend : public Backend {
         throw Error(ErrorCode::invalid_argument, "token " + std::to_string(id) + " is out of range");
       }
     }
+    if (cancelled.requested()) return false;
     if (fed.size() + tokens.size() > config_.max_positions) throw Error(ErrorCode::context_limit, "past max_positions");
     const std::size_t expected = rows == LogitRows::none ? 0 : config_.vocab_size;
     if (rows == LogitRows::all || logits.size() != expected) throw Error(ErrorCode::internal, "wrong logits size");
     fed.insert(fed.end(), tokens.begin(), tokens.end());
     stage_->history = fed;
     stage_->passes.push_back(tokens.size());
-    if (rows == LogitRows::none) return;
+    if (rows == LogitRows::none) return true;
 
     std::uint64_t hash = 1469598103934665603U;
     for (const TokenId id : fed) hash = (hash ^ static_cast<std::uint64_t>(id)) * 1099511628211U;
@@ -86,6 +88,7 @@ class FakeBackend : public Backend {
     }
     for (std::size_t id = kFirstAdded + kAdded.size(); id < logits.size(); ++id) logits[id] = 50;  // padding tempts
     logits[static_cast<std::size_t>(next(text_of(fed)))] = 20;
+    return true;
   }
 
   [[nodiscard]] std::unique_ptr<Snapshot> snapshot(const State&) const override { return nullptr; }

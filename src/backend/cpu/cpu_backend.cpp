@@ -99,19 +99,21 @@ class CpuBackend final : public Backend {
     own.tokens = 0;
   }
 
-  void forward(State& state, std::span<const TokenId> tokens, LogitRows rows, std::span<float> logits) override {
+  bool forward(State& state, std::span<const TokenId> tokens, LogitRows rows, std::span<float> logits,
+               const Cancellation& cancelled) override {
     auto& own = own_cast<CpuState>(state, "state");
     check_forward(config_, own.tokens, tokens, rows, logits.size());
     reserve(std::min(tokens.size(), kPassTokens));
     for (std::size_t begin = 0; begin < tokens.size(); begin += kPassTokens) {
       const auto pass = tokens.subspan(begin, std::min(kPassTokens, tokens.size() - begin));
-      run_layers(own, pass);
+      if (!run_layers(own, pass, cancelled)) return false;
       const bool last_pass = begin + pass.size() == tokens.size();
       if (rows == LogitRows::all)
         write_logits(0, pass.size(), logits.data() + begin * config_.vocab_size);
       else if (rows == LogitRows::last && last_pass)
         write_logits(pass.size() - 1, 1, logits.data());
     }
+    return true;
   }
 
   [[nodiscard]] std::unique_ptr<Snapshot> snapshot(const State& state) const override {
@@ -142,8 +144,8 @@ class CpuBackend final : public Backend {
     return std::visit([](const auto& mixer) { return mixer.inputs(); }, layer.mixer);
   }
 
-  /// x += mixer(norm(x)); x += mlp(norm(x)); for each layer.
-  void run_layers(CpuState& state, std::span<const TokenId> tokens) {
+  /// x += mixer(norm(x)); x += mlp(norm(x)); for each layer. False: cancelled.
+  bool run_layers(CpuState& state, std::span<const TokenId> tokens, const Cancellation& cancelled) {
     const std::size_t hidden = config_.hidden_size;
     const std::size_t n = tokens.size();
     for (std::size_t t = 0; t < n; ++t) embedding_.row(static_cast<std::size_t>(tokens[t]), x_.data() + t * hidden);
@@ -151,6 +153,7 @@ class CpuBackend final : public Backend {
     std::size_t linear = 0;
     std::size_t full = 0;
     for (std::size_t i = 0; i < layers_.size(); ++i) {
+      if (cancelled.requested()) return false;
       const Layer& layer = layers_[i];
       const std::vector<float>& norm = layer.weights->input_norm;
       context_.following = layer.mlp.inputs();
@@ -162,10 +165,12 @@ class CpuBackend final : public Backend {
       }
       kernels_.add(x_.data(), out_.data(), n * hidden);
       context_.following = i + 1 < layers_.size() ? inputs(layers_[i + 1]) : std::vector<const PackedMatrix*>{&head()};
+      if (cancelled.requested()) return false;
       layer.mlp.forward(context_, x_.data(), layer.weights->post_attention_norm, n, out_.data());
       kernels_.add(x_.data(), out_.data(), n * hidden);
     }
     state.tokens += n;
+    return true;
   }
 
   void write_logits(std::size_t first, std::size_t count, float* logits) {

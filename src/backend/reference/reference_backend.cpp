@@ -178,10 +178,12 @@ class ReferenceBackend final : public Backend {
     }
   }
 
-  void forward(State& state, std::span<const TokenId> tokens, LogitRows rows, std::span<float> logits) override {
+  bool forward(State& state, std::span<const TokenId> tokens, LogitRows rows, std::span<float> logits,
+               const Cancellation& cancelled) override {
     auto& own = own_cast<ReferenceState>(state, "state");
     check_forward(config_, own.tokens, tokens, rows, logits.size());
     for (std::size_t t = 0; t < tokens.size(); ++t) {
+      if (cancelled.requested()) return false;
       const Vector x = token(own, tokens[t]);
       const bool last = t + 1 == tokens.size();
       if (rows == LogitRows::none || (rows == LogitRows::last && !last)) continue;
@@ -189,6 +191,7 @@ class ReferenceBackend final : public Backend {
       std::copy(y.begin(), y.end(),
                 logits.begin() + static_cast<std::ptrdiff_t>(rows == LogitRows::all ? t * y.size() : 0));
     }
+    return true;
   }
 
   [[nodiscard]] std::unique_ptr<Snapshot> snapshot(const State& state) const override {
