@@ -13,8 +13,11 @@
 namespace qwen35 {
 
 /// Where one conversation stands inside the model: conv inputs and S of every linear layer, keys and values of every
-/// full one. Belongs to the backend that made it. Not thread-safe; different states of one backend may not run at once
-/// either.
+/// full one. Belongs to the backend that made it.
+///
+/// Threads: each state and each snapshot is used by one thread at a time, and a backend runs one forward pass at a
+/// time, whatever the state. Beyond that states and snapshots may be made, restored, asked and destroyed on different
+/// threads at once, also while another state of the backend is in a forward pass: what they share looks after itself.
 class State {
  public:
   virtual ~State() = default;
@@ -40,7 +43,7 @@ class Snapshot {
 enum class LogitRows { none, last, all };
 
 /// One loaded model. A backend runs the whole forward pass (model page, section 2), not single operators.
-/// One call at a time per backend; the backend must outlive its states.
+/// One forward pass at a time per backend (more under State); the backend must outlive its states.
 class Backend {
  public:
   virtual ~Backend() = default;

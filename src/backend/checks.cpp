@@ -25,4 +25,11 @@ void check_forward(const ModelConfig& config, std::size_t position, std::span<co
   }
 }
 
+void check_same_shape(const StateShape& state, const StateShape& snapshot) {
+  if (state != snapshot) {
+    throw Error(ErrorCode::invalid_argument,
+                "the snapshot is of a model of another shape, or of other arithmetic, than the state");
+  }
+}
+
 }  // namespace qwen35

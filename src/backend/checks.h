@@ -7,6 +7,7 @@
 #include <string>
 
 #include "backend/backend.h"
+#include "backend/state_shape.h"
 
 namespace qwen35 {
 
@@ -14,6 +15,9 @@ namespace qwen35 {
 /// logits buffer of the promised size. Throws as Backend::forward says.
 void check_forward(const ModelConfig& config, std::size_t position, std::span<const TokenId> tokens, LogitRows rows,
                    std::size_t logits_size);
+
+/// Throws invalid_argument unless a snapshot of the one shape fits a state of the other.
+void check_same_shape(const StateShape& state, const StateShape& snapshot);
 
 /// The caller's state or snapshot as this backend's own type; throws invalid_argument when another backend made it.
 template <typename Own, typename Base>

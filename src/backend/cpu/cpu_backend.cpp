@@ -45,6 +45,8 @@ class CpuBackend final : public Backend {
       : weights_(std::move(weights)),
         config_(weights_.config),
         float32_(options.float32),
+        shape_(config_, !float32_),
+        memory_(std::make_shared<BlockPool>(pool_bytes(shape_))),
         kernels_(select_kernels()),
         pool_(options.threads, options.pin_threads),
         arena_(float32_ ? 0 : arena_bytes(weights_)),
@@ -66,6 +68,10 @@ class CpuBackend final : public Backend {
     }
   }
 
+  ~CpuBackend() override { memory_->close(); }
+  CpuBackend(const CpuBackend&) = delete;
+  CpuBackend& operator=(const CpuBackend&) = delete;
+
   [[nodiscard]] const ModelConfig& config() const override { return config_; }
 
   [[nodiscard]] std::string description() const override {
@@ -79,25 +85,14 @@ class CpuBackend final : public Backend {
       bytes +=
           layer.mlp.memory_bytes() + std::visit([](const auto& mixer) { return mixer.memory_bytes(); }, layer.mixer);
     }
-    return bytes + (context_.wide.size() + x_.size() + out_.size()) * sizeof(float);
+    return bytes + memory_->memory_bytes() + (context_.wide.size() + x_.size() + out_.size()) * sizeof(float);
   }
 
   [[nodiscard]] std::unique_ptr<State> make_state() const override {
-    const auto linear_layers =
-        static_cast<std::size_t>(std::count(config_.layers.begin(), config_.layers.end(), LayerKind::linear_attention));
-    auto state =
-        std::make_unique<CpuState>(linear_layers, (config_.conv_kernel - 1) * config_.conv_channels(),
-                                   config_.linear_value_heads * config_.linear_key_dim * config_.linear_value_dim);
-    for (std::size_t i = linear_layers; i < config_.layers.size(); ++i)
-      state->full.emplace_back(config_.num_kv_heads, config_.head_dim, !float32_);
-    return state;
+    return std::make_unique<CpuState>(shape_, memory_);
   }
 
-  void reset(State& state) const override {
-    auto& own = own_cast<CpuState>(state, "state");
-    std::fill(own.recurrent.begin(), own.recurrent.end(), 0.0F);
-    own.tokens = 0;
-  }
+  void reset(State& state) const override { reset_state(own_cast<CpuState>(state, "state")); }
 
   bool forward(State& state, std::span<const TokenId> tokens, LogitRows rows, std::span<float> logits,
                const Cancellation& cancelled) override {
@@ -117,24 +112,11 @@ class CpuBackend final : public Backend {
   }
 
   [[nodiscard]] std::unique_ptr<Snapshot> snapshot(const State& state) const override {
-    const auto& own = own_cast<const CpuState>(state, "state");
-    auto copy = std::make_unique<CpuSnapshot>();
-    copy->tokens = own.tokens;
-    copy->recurrent.assign(own.recurrent.begin(), own.recurrent.end());
-    return copy;
+    return take_snapshot(own_cast<const CpuState>(state, "state"));
   }
 
   void restore(State& state, const Snapshot& snapshot) const override {
-    auto& own = own_cast<CpuState>(state, "state");
-    const auto& from = own_cast<const CpuSnapshot>(snapshot, "snapshot");
-    if (from.tokens > own.tokens) {
-      throw Error(ErrorCode::invalid_argument, "the snapshot at " + std::to_string(from.tokens) +
-                                                   " tokens is ahead of the state at " + std::to_string(own.tokens));
-    }
-    if (from.recurrent.size() != own.recurrent.size())
-      throw Error(ErrorCode::invalid_argument, "the snapshot is of a model of another shape");
-    std::copy(from.recurrent.begin(), from.recurrent.end(), own.recurrent.begin());
-    own.tokens = from.tokens;  // later keys and values are overwritten as tokens come
+    restore_snapshot(own_cast<CpuState>(state, "state"), own_cast<const CpuSnapshot>(snapshot, "snapshot"));
   }
 
  private:
@@ -150,6 +132,7 @@ class CpuBackend final : public Backend {
     const std::size_t n = tokens.size();
     for (std::size_t t = 0; t < n; ++t) embedding_.row(static_cast<std::size_t>(tokens[t]), x_.data() + t * hidden);
     fill_rotary(state.tokens, n);
+    SharedBlock next = state.next_recurrent();
     std::size_t linear = 0;
     std::size_t full = 0;
     for (std::size_t i = 0; i < layers_.size(); ++i) {
@@ -158,10 +141,10 @@ class CpuBackend final : public Backend {
       const std::vector<float>& norm = layer.weights->input_norm;
       context_.following = layer.mlp.inputs();
       if (const auto* mixer = std::get_if<LinearAttention>(&layer.mixer)) {
-        mixer->forward(context_, x_.data(), norm, n, state.linear[linear++], out_.data());
+        mixer->forward(context_, x_.data(), norm, n, state.linear(linear++, next), out_.data());
       } else {
         std::get<FullAttention>(layer.mixer)
-            .forward(context_, x_.data(), norm, n, state.tokens, state.full[full++], out_.data());
+            .forward(context_, x_.data(), norm, n, state.tokens, state.full[full++], *state.memory, out_.data());
       }
       kernels_.add(x_.data(), out_.data(), n * hidden);
       context_.following = i + 1 < layers_.size() ? inputs(layers_[i + 1]) : std::vector<const PackedMatrix*>{&head()};
@@ -169,6 +152,7 @@ class CpuBackend final : public Backend {
       layer.mlp.forward(context_, x_.data(), layer.weights->post_attention_norm, n, out_.data());
       kernels_.add(x_.data(), out_.data(), n * hidden);
     }
+    state.recurrent = std::move(next);
     state.tokens += n;
     return true;
   }
@@ -211,6 +195,8 @@ class CpuBackend final : public Backend {
   ModelWeights weights_;
   ModelConfig config_;
   bool float32_;
+  StateShape shape_;
+  std::shared_ptr<BlockPool> memory_;  ///< of states and snapshots, which outlive this backend
   const Kernels& kernels_;
   ThreadPool pool_;
   Arena arena_;

@@ -151,7 +151,7 @@ std::size_t FullAttention::memory_bytes() const {
 }
 
 void FullAttention::forward(Context& context, const float* x, const std::vector<float>& norm, std::size_t tokens,
-                            std::size_t position, KvCache& cache, float* out) const {
+                            std::size_t position, KvCache& cache, BlockPool& memory, float* out) const {
   const ModelConfig& config = context.config;
   const Kernels& kernels = context.kernels;
   const std::size_t d = config.head_dim;
@@ -172,7 +172,7 @@ void FullAttention::forward(Context& context, const float* x, const std::vector<
   const PackedMatrix* output[] = {&o_proj};
   multiply(products, context.activations, kernels, context.pool, output);
 
-  cache.reserve(position + tokens);
+  cache.make_writable(position, tokens, memory, context.pool);
   context.pool.run(tokens, 8, [&](std::size_t begin, std::size_t end, std::size_t) {
     for (std::size_t t = begin; t < end; ++t) {
       const float* cosines = context.cosines.data() + t * half;

@@ -42,8 +42,8 @@ struct Context {
 /// Gated DeltaNet.
 struct LinearAttention {
   LinearAttention(const LinearAttentionWeights& weights, const ModelConfig& config, const Packing& packing);
-  void forward(Context& context, const float* x, const std::vector<float>& norm, std::size_t tokens, LinearState& state,
-               float* out) const;
+  void forward(Context& context, const float* x, const std::vector<float>& norm, std::size_t tokens,
+               const LinearState& state, float* out) const;
   [[nodiscard]] std::size_t memory_bytes() const;
 
   [[nodiscard]] std::vector<const PackedMatrix*> inputs() const {
@@ -59,9 +59,9 @@ struct LinearAttention {
 /// Gated softmax attention with rotary embedding, grouped heads, causal.
 struct FullAttention {
   FullAttention(const FullAttentionWeights& weights, const Packing& packing);
-  /// `position`: of the first token.
+  /// `position`: of the first token. `memory`: where the cache grows.
   void forward(Context& context, const float* x, const std::vector<float>& norm, std::size_t tokens,
-               std::size_t position, KvCache& cache, float* out) const;
+               std::size_t position, KvCache& cache, BlockPool& memory, float* out) const;
   [[nodiscard]] std::size_t memory_bytes() const;
 
   [[nodiscard]] std::vector<const PackedMatrix*> inputs() const { return {&q_proj, &k_proj, &v_proj}; }

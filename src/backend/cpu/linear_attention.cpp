@@ -54,6 +54,14 @@ void remember(const ConvolutionInput& input, std::size_t tokens, std::size_t fir
   }
 }
 
+/// Puts what a pass begins with where it is to be written.
+void begin_with(const float* before, std::size_t offset, std::size_t n, float* to) {
+  if (before == nullptr)
+    std::fill(to + offset, to + offset + n, 0.0F);
+  else if (before != to)
+    std::memcpy(to + offset, before + offset, n * sizeof(float));
+}
+
 }  // namespace
 
 LinearAttention::LinearAttention(const LinearAttentionWeights& w, const ModelConfig& config, const Packing& packing)
@@ -78,7 +86,7 @@ std::size_t LinearAttention::memory_bytes() const {
 }
 
 void LinearAttention::forward(Context& context, const float* x, const std::vector<float>& norm, std::size_t tokens,
-                              LinearState& state, float* out) const {
+                              const LinearState& state, float* out) const {
   const ModelConfig& config = context.config;
   const Kernels& kernels = context.kernels;
   const std::size_t dk = config.linear_key_dim;
@@ -105,7 +113,7 @@ void LinearAttention::forward(Context& context, const float* x, const std::vecto
   const PackedMatrix* output[] = {&out_proj};
   multiply(products, context.activations, kernels, context.pool, output);
 
-  const ConvolutionInput input{qkv_out, state.conv.data(), channels, config.conv_kernel};
+  const ConvolutionInput input{qkv_out, state.conv, channels, config.conv_kernel};
   const float query_scale = 1.0F / std::sqrt(static_cast<float>(dk));
   context.pool.run(key_heads, 1, [&](std::size_t head, std::size_t, std::size_t thread) {
     Context::Thread& own = context.threads[thread];
@@ -118,6 +126,11 @@ void LinearAttention::forward(Context& context, const float* x, const std::vecto
     const std::size_t first_q = head * dk;
     const std::size_t first_k = key_heads * dk + first_q;
     const std::size_t first_v = 2 * key_heads * dk + head * shared * dv;
+    for (std::size_t row = 0; row + 1 < config.conv_kernel; ++row) {
+      begin_with(state.conv_before, row * channels + first_q, dk, state.conv);
+      begin_with(state.conv_before, row * channels + first_k, dk, state.conv);
+      begin_with(state.conv_before, row * channels + first_v, shared * dv, state.conv);
+    }
     for (std::size_t begin = 0; begin < tokens; begin += kChunk) {
       const std::size_t count = std::min(kChunk, tokens - begin);
       convolve(context, input, conv.data(), first_q, dk, begin, count, q, rows);
@@ -133,9 +146,11 @@ void LinearAttention::forward(Context& context, const float* x, const std::vecto
           beta[t] = sigmoid(b[at]);
           log_decay[t] = -decay[value_head] * softplus(a[at] + weights->dt_bias[value_head]);
         }
+        // Now, while this head's S is about to be read anyway.
+        if (begin == 0) begin_with(state.s_before, value_head * dk * dv, dk * dv, state.s);
         float* y_head = y + begin * values + value_head * dv;
         const float* z_head = z + begin * values + value_head * dv;
-        own.delta.run(kernels, state.s.data() + value_head * dk * dv, count, q, k, v, log_decay, beta, y_head, values);
+        own.delta.run(kernels, state.s + value_head * dk * dv, count, q, k, v, log_decay, beta, y_head, values);
         for (std::size_t t = 0; t < count; ++t) {
           kernels.rms_norm(y_head + t * values, weights->norm.data(), dv, config.rms_norm_eps, y_head + t * values);
           kernels.mul_silu(y_head + t * values, z_head + t * values, dv);

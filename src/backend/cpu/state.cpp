@@ -1,80 +1,65 @@
 #include "backend/cpu/state.h"
 
-#include <algorithm>
-#include <cstring>
+#include <utility>
+
+#include "backend/checks.h"
 
 namespace qwen35::cpu {
-namespace {
 
-/// The page that holds a position, the position's place in it and how many it holds.
-struct Place {
-  std::size_t page;
-  std::size_t offset;
-  std::size_t tokens;
-};
+CpuState::CpuState(const StateShape& own_shape, std::shared_ptr<BlockPool> pool)
+    : shape(own_shape),
+      memory(std::move(pool)),
+      full(own_shape.full_layers, KvCache(own_shape.kv_heads, own_shape.head_dim, own_shape.f16)) {}
 
-Place place(std::size_t position) {
-  if (position < KvCache::kSmallTokens)
-    return {position / KvCache::kPageTokens, position % KvCache::kPageTokens, KvCache::kPageTokens};
-  const std::size_t beyond = position - KvCache::kSmallTokens;
-  return {KvCache::kSmallTokens / KvCache::kPageTokens + beyond / KvCache::kLargePageTokens,
-          beyond % KvCache::kLargePageTokens, KvCache::kLargePageTokens};
+SharedBlock CpuState::next_recurrent() {
+  if (recurrent && recurrent.alone()) return recurrent;
+  return memory->make(shape.recurrent_floats() * sizeof(float));
 }
 
-}  // namespace
-
-void KvCache::reserve(std::size_t tokens) {
-  if (tokens == 0) return;
-  const std::size_t pages = place(tokens - 1).page + 1;
-  while (pages_.size() < pages) {
-    const bool small = pages_.size() < kSmallTokens / kPageTokens;
-    const std::size_t bytes = 2 * heads_ * (small ? kPageTokens : kLargePageTokens) * dim_ * element_bytes();
-    memory_.push_back(std::make_unique<Arena>(Arena::padded(bytes)));
-    pages_.push_back(reinterpret_cast<std::byte*>(memory_.back()->take(bytes)));
-    bytes_ += bytes;
-  }
-}
-
-std::byte* KvCache::at(bool value, std::size_t head, std::size_t position) const {
-  const Place where = place(position);
-  const std::size_t row = ((value ? heads_ : 0) + head) * where.tokens + where.offset;
-  return pages_[where.page] + row * dim_ * element_bytes();
-}
-
-void KvCache::write(std::byte* to, const float* row, const Kernels& kernels) const {
-  if (f16_)
-    kernels.to_f16(row, reinterpret_cast<std::uint16_t*>(to), dim_);
-  else
-    std::memcpy(to, row, dim_ * sizeof(float));
-}
-
-void KvCache::write_key(std::size_t head, std::size_t position, const float* row, const Kernels& kernels) {
-  write(at(false, head, position), row, kernels);
-}
-
-void KvCache::write_value(std::size_t head, std::size_t position, const float* row, const Kernels& kernels) {
-  write(at(true, head, position), row, kernels);
-}
-
-CpuState::CpuState(std::size_t linear_layers, std::size_t conv_floats, std::size_t s_floats) {
-  const std::size_t floats = linear_layers * (conv_floats + s_floats);
-  const std::size_t bytes = Arena::padded(floats * sizeof(float));
-  memory = std::make_unique<Arena>(bytes);
-  recurrent = {reinterpret_cast<float*>(memory->take(bytes)), floats};
-  std::fill(recurrent.begin(), recurrent.end(), 0.0F);
-  // All S first: they begin at whole cache lines and, with the usual shapes, at whole pages.
-  for (std::size_t i = 0; i < linear_layers; ++i) {
-    linear.push_back({recurrent.subspan(linear_layers * s_floats + i * conv_floats, conv_floats),
-                      recurrent.subspan(i * s_floats, s_floats)});
-  }
+LinearState CpuState::linear(std::size_t layer, const SharedBlock& next) const {
+  const std::size_t s = layer * shape.s_floats();
+  const std::size_t conv = shape.linear_layers * shape.s_floats() + layer * shape.conv_floats();
+  auto* to = reinterpret_cast<float*>(next.data());
+  const float* from = tokens == 0 ? nullptr : reinterpret_cast<const float*>(recurrent.data());
+  return {from == nullptr ? nullptr : from + conv, from == nullptr ? nullptr : from + s, to + conv, to + s};
 }
 
 std::size_t CpuState::memory_bytes() const {
-  std::size_t bytes = recurrent.size_bytes();
+  std::size_t bytes = recurrent.fair_share();
   for (const KvCache& cache : full) bytes += cache.memory_bytes();
   return bytes;
 }
 
-std::size_t CpuSnapshot::memory_bytes() const { return recurrent.capacity() * sizeof(float); }
+std::size_t CpuSnapshot::memory_bytes() const {
+  std::size_t bytes = recurrent.fair_share();
+  for (const KvCache& cache : full) bytes += cache.memory_bytes();
+  return bytes;
+}
+
+std::size_t pool_bytes(const StateShape& shape) {
+  const KvCache cache(shape.kv_heads, shape.head_dim, shape.f16);
+  return 2 * shape.recurrent_floats() * sizeof(float) + shape.full_layers * cache.page_bytes();
+}
+
+std::unique_ptr<CpuSnapshot> take_snapshot(const CpuState& state) {
+  auto snapshot = std::make_unique<CpuSnapshot>(state.shape);
+  snapshot->tokens = state.tokens;
+  if (state.tokens > 0) snapshot->recurrent = state.recurrent;
+  for (const KvCache& cache : state.full) snapshot->full.push_back(cache.prefix(state.tokens));
+  return snapshot;
+}
+
+void restore_snapshot(CpuState& state, const CpuSnapshot& snapshot) {
+  check_same_shape(state.shape, snapshot.shape);
+  state.tokens = snapshot.tokens;
+  state.recurrent = snapshot.recurrent;
+  for (std::size_t i = 0; i < state.full.size(); ++i) state.full[i].become(snapshot.full[i]);
+}
+
+void reset_state(CpuState& state) {
+  state.tokens = 0;
+  if (state.recurrent && !state.recurrent.alone()) state.recurrent = {};
+  for (KvCache& cache : state.full) cache.become(cache.prefix(0));
+}
 
 }  // namespace qwen35::cpu

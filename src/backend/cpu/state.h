@@ -1,81 +1,65 @@
 #pragma once
 
 #include <cstddef>
-#include <cstdint>
-#include <memory>
-#include <span>
 #include <vector>
 
 #include "backend/backend.h"
-#include "backend/cpu/arena.h"
-#include "backend/cpu/kernels/kernels.h"
+#include "backend/cpu/kv_cache.h"
+#include "backend/cpu/shared_block.h"
+#include "backend/state_shape.h"
 
 namespace qwen35::cpu {
 
-/// Keys and values of one full-attention layer, in pages so that growth copies nothing: small ones for the first
-/// kSmallTokens positions, so that a short conversation takes little, then large ones that fill huge pages of memory.
-/// Within a page a KV head's rows are contiguous: keys, then values, each head × tokens of the page × head_dim. Stored
-/// as binary16, or float32 when the backend computes in float32.
-class KvCache {
- public:
-  static constexpr std::size_t kPageTokens = 256;
-  static constexpr std::size_t kSmallTokens = 1024;
-  static constexpr std::size_t kLargePageTokens = 1024;
-
-  KvCache(std::size_t kv_heads, std::size_t head_dim, bool f16) : heads_(kv_heads), dim_(head_dim), f16_(f16) {}
-
-  /// Makes room for positions [0, tokens).
-  void reserve(std::size_t tokens);
-  /// Writes the head_dim values of one head at one position.
-  void write_key(std::size_t head, std::size_t position, const float* row, const Kernels& kernels);
-  void write_value(std::size_t head, std::size_t position, const float* row, const Kernels& kernels);
-
-  /// The stored rows of one head from `position` to the end of its page: head_dim elements each, one after the other.
-  [[nodiscard]] const void* keys(std::size_t head, std::size_t position) const { return at(false, head, position); }
-  [[nodiscard]] const void* values(std::size_t head, std::size_t position) const { return at(true, head, position); }
-  [[nodiscard]] Element element() const { return f16_ ? Element::f16 : Element::f32; }
-
-  [[nodiscard]] std::size_t memory_bytes() const { return bytes_; }
-
- private:
-  [[nodiscard]] std::byte* at(bool value, std::size_t head, std::size_t position) const;
-  void write(std::byte* to, const float* row, const Kernels& kernels) const;
-  [[nodiscard]] std::size_t element_bytes() const { return f16_ ? 2 : 4; }
-
-  std::size_t heads_;
-  std::size_t dim_;
-  bool f16_;
-  std::size_t bytes_ = 0;
-  std::vector<std::unique_ptr<Arena>> memory_;  ///< of one page each
-  std::vector<std::byte*> pages_;
-};
-
-/// What one linear-attention layer remembers. Points into the memory of a CpuState.
+/// What one linear-attention layer remembers: where a pass reads it and where it leaves it, which may be the same
+/// place. nullptr to read: zeros.
 struct LinearState {
-  std::span<float> conv;  ///< conv_kernel - 1 rows of conv_channels inputs, oldest first
-  std::span<float> s;     ///< value_heads × key_dim × value_dim
+  const float* conv_before;  ///< conv_kernel - 1 rows of conv_channels inputs, oldest first
+  const float* s_before;     ///< value_heads × key_dim × value_dim
+  float* conv;
+  float* s;
 };
 
 struct CpuState final : State {
-  /// Room for the recurrent part of `linear_layers` layers, zeroed.
-  CpuState(std::size_t linear_layers, std::size_t conv_floats, std::size_t s_floats);
+  CpuState(const StateShape& own_shape, std::shared_ptr<BlockPool> pool);
 
-  std::unique_ptr<Arena> memory;
-  std::span<float> recurrent;  ///< everything the linear layers remember
+  StateShape shape;
+  std::shared_ptr<BlockPool> memory;
   std::size_t tokens = 0;
-  std::vector<LinearState> linear;  ///< one a linear layer, in layer order
-  std::vector<KvCache> full;        ///< one a full layer, in layer order
+  /// What the linear layers remember: all S (they begin at whole cache lines and, with the usual shapes, at whole
+  /// pages), then all conv inputs. Of no meaning at position 0, where everything is zero. A snapshot takes a share in
+  /// it; the next pass then leaves its results in another block, so that nothing is ever copied for its own sake.
+  SharedBlock recurrent;
+  std::vector<KvCache> full;  ///< one a full layer, in layer order
 
+  /// Where a pass over all layers leaves what the linear ones remember: `recurrent` itself when nobody else holds it.
+  [[nodiscard]] SharedBlock next_recurrent();
+  /// Linear layer `layer` in a pass that leaves its results in `next`.
+  [[nodiscard]] LinearState linear(std::size_t layer, const SharedBlock& next) const;
   [[nodiscard]] std::size_t position() const override { return tokens; }
   [[nodiscard]] std::size_t memory_bytes() const override;
 };
 
 struct CpuSnapshot final : Snapshot {
+  explicit CpuSnapshot(const StateShape& own_shape) : shape(own_shape) {}
+
+  StateShape shape;
   std::size_t tokens = 0;
-  std::vector<float> recurrent;
+  SharedBlock recurrent;  ///< empty at position 0
+  std::vector<KvCache> full;
 
   [[nodiscard]] std::size_t position() const override { return tokens; }
   [[nodiscard]] std::size_t memory_bytes() const override;
 };
+
+/// What the pool of a backend should keep: what a state leaves when it goes back to a snapshot, and the recurrent part
+/// of a snapshot that is dropped for a newer one.
+std::size_t pool_bytes(const StateShape& shape);
+
+/// A share in everything the state holds; costs no copying.
+std::unique_ptr<CpuSnapshot> take_snapshot(const CpuState& state);
+/// Throws invalid_argument when the shapes differ.
+void restore_snapshot(CpuState& state, const CpuSnapshot& snapshot);
+/// Position 0; memory that only this state holds is kept.
+void reset_state(CpuState& state);
 
 }  // namespace qwen35::cpu

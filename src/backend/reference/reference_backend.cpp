@@ -47,32 +47,37 @@ struct AttentionState {
 
 using LayerState = std::variant<LinearState, AttentionState>;
 
+std::size_t bytes_of(const std::vector<LayerState>& layers) {
+  std::size_t floats = 0;
+  for (const auto& layer : layers) {
+    if (const auto* linear = std::get_if<LinearState>(&layer)) floats += linear->conv.size() + linear->s.size();
+    if (const auto* full = std::get_if<AttentionState>(&layer))
+      floats += full->keys.capacity() + full->values.capacity();
+  }
+  return floats * sizeof(float);
+}
+
 struct ReferenceState final : State {
+  explicit ReferenceState(const StateShape& own_shape) : shape(own_shape) {}
+
+  StateShape shape;
   std::size_t tokens = 0;
   std::vector<LayerState> layers;
 
   [[nodiscard]] std::size_t position() const override { return tokens; }
-  [[nodiscard]] std::size_t memory_bytes() const override {
-    std::size_t floats = 0;
-    for (const auto& layer : layers) {
-      if (const auto* linear = std::get_if<LinearState>(&layer)) floats += linear->conv.size() + linear->s.size();
-      if (const auto* full = std::get_if<AttentionState>(&layer))
-        floats += full->keys.capacity() + full->values.capacity();
-    }
-    return floats * sizeof(float);
-  }
+  [[nodiscard]] std::size_t memory_bytes() const override { return bytes_of(layers); }
 };
 
+/// A copy of everything.
 struct ReferenceSnapshot final : Snapshot {
+  explicit ReferenceSnapshot(const StateShape& own_shape) : shape(own_shape) {}
+
+  StateShape shape;
   std::size_t tokens = 0;
-  std::vector<LinearState> linear;
+  std::vector<LayerState> layers;
 
   [[nodiscard]] std::size_t position() const override { return tokens; }
-  [[nodiscard]] std::size_t memory_bytes() const override {
-    std::size_t floats = 0;
-    for (const auto& layer : linear) floats += layer.conv.size() + layer.s.size();
-    return floats * sizeof(float);
-  }
+  [[nodiscard]] std::size_t memory_bytes() const override { return bytes_of(layers); }
 };
 
 float sigmoid(float x) { return 1.0F / (1.0F + std::exp(-x)); }
@@ -131,7 +136,8 @@ void rotate(float* x, std::size_t rotary_dim, double theta, std::size_t position
 
 class ReferenceBackend final : public Backend {
  public:
-  explicit ReferenceBackend(ModelWeights weights) : weights_(std::move(weights)), config_(weights_.config) {
+  explicit ReferenceBackend(ModelWeights weights)
+      : weights_(std::move(weights)), config_(weights_.config), shape_(config_, false) {
     embedding_ = dequantize(weights_.embedding);
     if (weights_.lm_head) head_ = dequantize(*weights_.lm_head);
     for (const LayerWeights& layer : weights_.layers) {
@@ -158,7 +164,7 @@ class ReferenceBackend final : public Backend {
   [[nodiscard]] std::size_t memory_bytes() const override { return weights_.parameters * sizeof(float); }
 
   [[nodiscard]] std::unique_ptr<State> make_state() const override {
-    auto state = std::make_unique<ReferenceState>();
+    auto state = std::make_unique<ReferenceState>(shape_);
     reset(*state);
     return state;
   }
@@ -196,31 +202,17 @@ class ReferenceBackend final : public Backend {
 
   [[nodiscard]] std::unique_ptr<Snapshot> snapshot(const State& state) const override {
     const auto& own = own_cast<const ReferenceState>(state, "state");
-    auto snapshot = std::make_unique<ReferenceSnapshot>();
-    snapshot->tokens = own.tokens;
-    for (const auto& layer : own.layers) {
-      if (const auto* linear = std::get_if<LinearState>(&layer)) snapshot->linear.push_back(*linear);
-    }
-    return snapshot;
+    auto copy = std::make_unique<ReferenceSnapshot>(own.shape);
+    copy->tokens = own.tokens;
+    copy->layers = own.layers;
+    return copy;
   }
 
   void restore(State& state, const Snapshot& snapshot) const override {
     auto& own = own_cast<ReferenceState>(state, "state");
     const auto& from = own_cast<const ReferenceSnapshot>(snapshot, "snapshot");
-    if (from.tokens > own.tokens) {
-      throw Error(ErrorCode::invalid_argument, "the snapshot at " + std::to_string(from.tokens) +
-                                                   " tokens is ahead of the state at " + std::to_string(own.tokens));
-    }
-    auto linear = from.linear.begin();
-    for (auto& layer : own.layers) {
-      if (auto* l = std::get_if<LinearState>(&layer)) {
-        *l = *linear++;
-      } else {
-        auto& full = std::get<AttentionState>(layer);
-        full.keys.resize(from.tokens * config_.num_kv_heads * config_.head_dim);
-        full.values.resize(full.keys.size());
-      }
-    }
+    check_same_shape(own.shape, from.shape);
+    own.layers = from.layers;
     own.tokens = from.tokens;
   }
 
@@ -371,6 +363,7 @@ class ReferenceBackend final : public Backend {
 
   ModelWeights weights_;
   ModelConfig config_;
+  StateShape shape_;
   Matrix embedding_;
   Matrix head_;
   std::vector<Layer> layers_;

@@ -1,0 +1,275 @@
+// Snapshots: whole in themselves, shared pages that nobody sees, bytes for the disk.
+
+#include <gtest/gtest.h>
+
+#include <map>
+#include <thread>
+
+#include "backend/backend_options_print.h"
+#include "backend/random.h"
+#include "backend/reference_data.h"
+
+namespace qwen35 {
+namespace {
+
+std::vector<TokenId> ids_of(unsigned seed, std::size_t n) {
+  std::mt19937 engine(seed);
+  std::vector<TokenId> ids(n);
+  for (TokenId& id : ids) id = static_cast<TokenId>(engine() % 512);
+  return ids;
+}
+
+std::vector<float> feed(Backend& backend, State& state, std::span<const TokenId> ids) {
+  std::vector<float> logits(backend.config().vocab_size);
+  EXPECT_TRUE(backend.forward(state, ids, LogitRows::last, logits));
+  return logits;
+}
+
+/// Not ==: NaN must equal itself and -0 not 0.
+bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+
+class SnapshotTest : public testing::TestWithParam<BackendOptions> {
+ protected:
+  [[nodiscard]] static bool is_reference() { return GetParam().kind == "reference"; }
+  /// Positions that the plain loops of the reference backend do in a moment.
+  [[nodiscard]] static std::size_t scaled(std::size_t n) { return is_reference() ? n / 16 + 1 : n; }
+  [[nodiscard]] static std::unique_ptr<Backend> make() { return make_backend(load_weights(tiny_model()), GetParam()); }
+  std::unique_ptr<Backend> backend = make();
+};
+
+TEST_P(SnapshotTest, OutlivesItsStateAndItsBackend) {
+  auto state = backend->make_state();
+  feed(*backend, *state, ids_of(1, scaled(1300)));
+  const auto snapshot = backend->snapshot(*state);
+  const auto want = feed(*backend, *state, ids_of(2, 30));
+  state.reset();
+  backend = make();
+  auto fresh = backend->make_state();
+  backend->restore(*fresh, *snapshot);
+  EXPECT_EQ(fresh->position(), scaled(1300));
+  EXPECT_TRUE(same_bits(feed(*backend, *fresh, ids_of(2, 30)), want));
+}
+
+TEST_P(SnapshotTest, AtTheStartIsAnEmptyState) {
+  auto state = backend->make_state();
+  const auto start = backend->snapshot(*state);
+  const auto want = feed(*backend, *state, ids_of(1, 20));
+  backend->restore(*state, *start);
+  EXPECT_EQ(state->position(), 0U);
+  EXPECT_TRUE(same_bits(feed(*backend, *state, ids_of(1, 20)), want));
+}
+
+// Two states that stand at the same row of a shared page both append to it.
+TEST_P(SnapshotTest, ForksWriteTheSameRows) {
+  for (const std::size_t shared : {scaled(100), scaled(1024), scaled(1500)}) {
+    auto a = backend->make_state();
+    feed(*backend, *a, ids_of(1, shared));
+    const auto fork = backend->snapshot(*a);
+    std::vector<std::unique_ptr<State>> forks;
+    std::vector<std::vector<float>> want;
+    for (unsigned i = 0; i < 3; ++i) {
+      auto alone = backend->make_state();
+      feed(*backend, *alone, ids_of(1, shared));
+      feed(*backend, *alone, ids_of(10 + i, 7));
+      want.push_back(feed(*backend, *alone, ids_of(20 + i, 5)));
+      forks.push_back(backend->make_state());
+      backend->restore(*forks.back(), *fork);
+    }
+    for (unsigned i = 0; i < 3; ++i) feed(*backend, *forks[i], ids_of(10 + i, 7));
+    for (unsigned i = 0; i < 3; ++i)
+      EXPECT_TRUE(same_bits(feed(*backend, *forks[i], ids_of(20 + i, 5)), want[i])) << "fork " << i << " at " << shared;
+    feed(*backend, *a, ids_of(30, 12));
+    backend->restore(*a, *fork);
+    feed(*backend, *a, ids_of(11, 7));
+    EXPECT_TRUE(same_bits(feed(*backend, *a, ids_of(21, 5)), want[1])) << "back at " << shared;
+  }
+}
+
+TEST_P(SnapshotTest, ShapesMustFit) {
+  const auto snapshot = backend->snapshot(*backend->make_state());
+  const auto other = make_backend(load_weights(tiny_model()), {.kind = is_reference() ? "cpu" : "reference"});
+  auto foreign = other->make_state();
+  EXPECT_THROW(other->restore(*foreign, *snapshot), Error);
+  if (is_reference()) return;
+  auto options = GetParam();
+  options.float32 = !options.float32;  // other keys and values
+  const auto other_arithmetic = make_backend(load_weights(tiny_model()), options);
+  auto state = other_arithmetic->make_state();
+  feed(*other_arithmetic, *state, ids_of(1, 3));
+  EXPECT_THROW(other_arithmetic->restore(*state, *snapshot), Error);
+  EXPECT_EQ(state->position(), 3U);
+}
+
+// What every timeline computes is what a cold run of the same pieces computes, to the bit, whatever was forked, taken
+// back, forgotten and dropped on the way.
+TEST_P(SnapshotTest, AnyOrderOfForksEqualsAColdRun) {
+  using History = std::vector<unsigned>;  // seeds of the pieces fed
+  const auto piece = [&](unsigned seed) { return ids_of(seed, 1 + seed * 149 % scaled(500)); };
+  const auto cold_backend = make();
+  std::map<History, std::vector<float>> cold;
+  const auto cold_run = [&](const History& history) -> const std::vector<float>& {
+    auto& logits = cold[history];
+    if (logits.empty()) {
+      auto state = cold_backend->make_state();
+      for (const unsigned seed : history) logits = feed(*cold_backend, *state, piece(seed));
+    }
+    return logits;
+  };
+
+  struct Line {
+    std::unique_ptr<State> state;
+    History history;
+  };
+  struct Point {
+    std::unique_ptr<Snapshot> snapshot;
+    History history;
+  };
+  std::mt19937 engine(7);
+  const auto draw = [&](std::size_t n) { return static_cast<std::size_t>(engine() % n); };
+  std::vector<Line> lines;
+  for (int i = 0; i < 3; ++i) lines.push_back({backend->make_state(), {}});
+  std::vector<Point> points;
+  for (int step = 0; step < 300; ++step) {
+    Line& line = lines[draw(lines.size())];
+    switch (draw(12)) {
+      case 0:
+      case 1:
+      case 2: {
+        if (line.history.size() > 8) break;
+        const auto seed = static_cast<unsigned>(draw(4));  // few, so that timelines meet
+        line.history.push_back(seed);
+        const auto logits = feed(*backend, *line.state, piece(seed));
+        ASSERT_TRUE(same_bits(logits, cold_run(line.history))) << "step " << step;
+        break;
+      }
+      case 3:
+      case 4:
+      case 5:
+        points.push_back({backend->snapshot(*line.state), line.history});
+        break;
+      case 6:
+      case 7:
+      case 8:
+        if (points.empty()) break;
+        {
+          const Point& point = points[draw(points.size())];
+          backend->restore(*line.state, *point.snapshot);
+          line.history = point.history;
+        }
+        break;
+      case 9:
+      case 10:
+        if (!points.empty()) points.erase(points.begin() + static_cast<std::ptrdiff_t>(draw(points.size())));
+        break;
+      default:
+        if (draw(2) == 0)
+          backend->reset(*line.state);
+        else
+          line.state = backend->make_state();
+        line.history.clear();
+    }
+  }
+}
+
+// A cancelled pass may leave anything behind in the state, but nothing in what it shares.
+TEST_P(SnapshotTest, ACancelledPassHarmsNobody) {
+  auto state = backend->make_state();
+  feed(*backend, *state, ids_of(1, scaled(300)));
+  const auto snapshot = backend->snapshot(*state);
+  const auto want = feed(*backend, *state, ids_of(2, 50));
+  auto other = backend->make_state();
+  backend->restore(*other, *snapshot);
+  std::atomic<bool> flag{false};
+  std::vector<float> logits(backend->config().vocab_size);
+  for (int i = 0; i < 20; ++i) {
+    flag = false;
+    std::thread canceller([&] {
+      std::this_thread::sleep_for(std::chrono::microseconds(50 * i));
+      flag = true;
+    });
+    backend->forward(*other, ids_of(3, scaled(400)), LogitRows::last, logits, Cancellation(flag));
+    canceller.join();
+    backend->restore(*other, *snapshot);
+  }
+  EXPECT_TRUE(same_bits(feed(*backend, *other, ids_of(2, 50)), want));
+}
+
+// One thread runs passes of one state; another takes, drops and restores snapshots of a second one with the same pages.
+TEST_P(SnapshotTest, OtherThreadsMayComeAndGo) {
+  auto running = backend->make_state();
+  feed(*backend, *running, ids_of(1, scaled(700)));
+  auto second = backend->make_state();
+  backend->restore(*second, *backend->snapshot(*running));
+  std::atomic<bool> stop{false};
+  std::thread other([&] {
+    while (!stop) {
+      const auto one = backend->snapshot(*second);
+      auto third = backend->make_state();
+      backend->restore(*third, *one);
+      backend->restore(*second, *backend->snapshot(*third));
+      EXPECT_GT(third->memory_bytes() + one->memory_bytes(), 0U);
+    }
+  });
+  for (unsigned i = 0; i < 30; ++i) feed(*backend, *running, ids_of(2 + i, 9));
+  stop = true;
+  other.join();
+  EXPECT_EQ(second->position(), scaled(700));
+
+  auto alone = backend->make_state();
+  feed(*backend, *alone, ids_of(1, scaled(700)));
+  EXPECT_TRUE(same_bits(feed(*backend, *second, ids_of(3, 40)), feed(*backend, *alone, ids_of(3, 40))));
+}
+
+INSTANTIATE_TEST_SUITE_P(Kinds, SnapshotTest,
+                         testing::Values(BackendOptions{.kind = "reference"},
+                                         BackendOptions{.kind = "cpu", .threads = 2},
+                                         BackendOptions{.kind = "cpu", .threads = 1, .float32 = true}));
+
+TEST(Snapshot, MemoryIsCountedOnce) {
+  const auto backend = make_backend(load_weights(tiny_model()), {.kind = "cpu", .threads = 2});
+  auto state = backend->make_state();
+  feed(*backend, *state, ids_of(1, 2000));
+  const std::size_t before = state->memory_bytes();
+  EXPECT_GT(before, 0U);
+  std::vector<std::unique_ptr<Snapshot>> snapshots;
+  const auto sum = [&] {
+    std::size_t bytes = state->memory_bytes();
+    for (const auto& snapshot : snapshots) bytes += snapshot->memory_bytes();
+    return bytes;
+  };
+  for (int i = 0; i < 5; ++i) snapshots.push_back(backend->snapshot(*state));
+  // All hold the same: nothing is used that was not before, but for the rounding of each share.
+  EXPECT_LE(sum(), before);
+  EXPECT_GE(sum() + 1000, before);
+  feed(*backend, *state, ids_of(2, 1));
+  const std::size_t recurrent = sum() - before;  // appended to the shared pages: only the linear layers' part is new
+  EXPECT_GT(recurrent, 0U);
+  backend->restore(*state, *snapshots[0]);
+  feed(*backend, *state, ids_of(3, 1));
+  EXPECT_GT(sum() - before, recurrent);  // the row was written by another timeline: a page of its own
+  state.reset();
+  std::size_t left = 0;
+  for (const auto& snapshot : snapshots) left += snapshot->memory_bytes();
+  EXPECT_LE(left, before);
+  EXPECT_GE(left + 1000, before);
+}
+
+TEST(Snapshot, AResetStateKeepsOnlyItsOwnMemory) {
+  const auto backend = make_backend(load_weights(tiny_model()), {.kind = "cpu", .threads = 2});
+  auto state = backend->make_state();
+  feed(*backend, *state, ids_of(1, 1500));
+  const std::size_t used = state->memory_bytes();
+  backend->reset(*state);
+  EXPECT_EQ(state->memory_bytes(), used);
+  feed(*backend, *state, ids_of(1, 1500));
+  EXPECT_EQ(state->memory_bytes(), used);
+  const auto snapshot = backend->snapshot(*state);
+  backend->reset(*state);
+  EXPECT_EQ(state->memory_bytes(), 0U);
+  EXPECT_EQ(snapshot->memory_bytes(), used);
+}
+
+}  // namespace
+}  // namespace qwen35
