@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -69,6 +70,17 @@ class Backend {
   /// Takes `state` to `snapshot`, whatever it held before. Throws invalid_argument for a snapshot of another kind of
   /// backend or another shape; the state is then unchanged.
   virtual void restore(State& state, const Snapshot& snapshot) const = 0;
+
+  /// What a stored snapshot must have been written under to be read here: kind and version of the layout, element
+  /// types, shape. Says nothing about the weights; who stores it names the checkpoint beside it.
+  [[nodiscard]] virtual std::string snapshot_format() const = 0;
+  /// Gives `snapshot` to `sink` as bytes, in pieces of any size. Throws invalid_argument as restore does, and whatever
+  /// `sink` throws.
+  virtual void write_snapshot(const Snapshot& snapshot,
+                              const std::function<void(std::span<const std::byte>)>& sink) const = 0;
+  /// The snapshot that write_snapshot gave as `bytes`, all of them. Throws bad_file when they cannot be one of this
+  /// shape. The numbers within are taken as they are: a checksum is the caller's.
+  [[nodiscard]] virtual std::unique_ptr<Snapshot> read_snapshot(std::span<const std::byte> bytes) const = 0;
 };
 
 struct BackendOptions {

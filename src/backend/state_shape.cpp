@@ -13,9 +13,9 @@ StateShape::StateShape(const ModelConfig& config, bool binary16)
       kv_heads(config.num_kv_heads),
       head_dim(config.head_dim),
       f16(binary16) {
-  linear_layers =
-      static_cast<std::size_t>(std::count(config.layers.begin(), config.layers.end(), LayerKind::linear_attention));
-  full_layers = config.layers.size() - linear_layers;
+  for (const LayerKind kind : config.layers) layers += kind == LayerKind::linear_attention ? 'l' : 'f';
+  linear_layers = static_cast<std::size_t>(std::count(layers.begin(), layers.end(), 'l'));
+  full_layers = layers.size() - linear_layers;
 }
 
 }  // namespace qwen35

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <string>
 
 #include "checkpoint/config.h"
 
@@ -12,6 +13,7 @@ struct StateShape {
   StateShape(const ModelConfig& config, bool binary16);
   bool operator==(const StateShape&) const = default;
 
+  std::string layers;  ///< a letter a layer, in order: l linear, f full
   std::size_t linear_layers = 0;
   std::size_t conv_rows = 0;  ///< conv_kernel - 1
   std::size_t conv_channels = 0;

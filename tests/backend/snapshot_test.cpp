@@ -25,6 +25,22 @@ std::vector<float> feed(Backend& backend, State& state, std::span<const TokenId>
   return logits;
 }
 
+std::vector<std::byte> written(const Backend& backend, const Snapshot& snapshot) {
+  std::vector<std::byte> bytes;
+  backend.write_snapshot(
+      snapshot, [&](std::span<const std::byte> piece) { bytes.insert(bytes.end(), piece.begin(), piece.end()); });
+  return bytes;
+}
+
+void expect_bad_file(const Backend& backend, std::span<const std::byte> bytes) {
+  try {
+    (void)backend.read_snapshot(bytes);
+    FAIL() << bytes.size() << " bytes were read";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::bad_file);
+  }
+}
+
 /// Not ==: NaN must equal itself and -0 not 0.
 bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
   return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
@@ -220,6 +236,77 @@ TEST_P(SnapshotTest, OtherThreadsMayComeAndGo) {
   auto alone = backend->make_state();
   feed(*backend, *alone, ids_of(1, scaled(700)));
   EXPECT_TRUE(same_bits(feed(*backend, *second, ids_of(3, 40)), feed(*backend, *alone, ids_of(3, 40))));
+}
+
+TEST_P(SnapshotTest, BytesBringItBack) {
+  // Around the borders of small and large pages.
+  std::vector<std::size_t> positions{0, 1, 2, 100, 255, 256, 257, 1023, 1024, 1025, 2047, 2048, 2049};
+  if (is_reference()) positions.resize(4);
+  auto state = backend->make_state();
+  for (const std::size_t position : positions) {
+    SCOPED_TRACE(position);
+    if (position > state->position()) feed(*backend, *state, ids_of(1, position - state->position()));
+    const auto snapshot = backend->snapshot(*state);
+    const auto bytes = written(*backend, *snapshot);
+    const auto other = make();
+    const auto read = other->read_snapshot(bytes);
+    EXPECT_EQ(read->position(), position);
+    EXPECT_EQ(written(*other, *read), bytes);
+    auto fresh = other->make_state();
+    other->restore(*fresh, *read);
+    auto original = backend->make_state();
+    backend->restore(*original, *snapshot);
+    EXPECT_TRUE(same_bits(feed(*other, *fresh, ids_of(2, 3)), feed(*backend, *original, ids_of(2, 3))));
+    // The snapshot itself is as it was.
+    EXPECT_EQ(written(*other, *read), bytes);
+  }
+}
+
+TEST_P(SnapshotTest, RefusesBytesOfAnotherSize) {
+  auto state = backend->make_state();
+  feed(*backend, *state, ids_of(1, 9));
+  const auto bytes = written(*backend, *backend->snapshot(*state));
+  const std::span all(bytes);
+  for (const std::size_t size : {std::size_t{0}, std::size_t{7}, std::size_t{8}, bytes.size() / 2, bytes.size() - 1})
+    expect_bad_file(*backend, all.first(size));
+  auto longer = bytes;
+  longer.push_back(std::byte{0});
+  expect_bad_file(*backend, longer);
+  // A position that the bytes do not hold, up to such as would overflow every product.
+  const std::size_t limit = backend->config().max_positions;
+  for (const std::uint64_t position :
+       {std::uint64_t{0}, std::uint64_t{8}, std::uint64_t{10}, std::uint64_t{limit}, std::uint64_t{limit} + 1,
+        std::uint64_t{1} << 32, std::uint64_t{1} << 61, (std::uint64_t{1} << 56) + 9, ~std::uint64_t{0}}) {
+    auto changed = bytes;
+    std::memcpy(changed.data(), &position, sizeof(position));
+    expect_bad_file(*backend, changed);
+  }
+}
+
+TEST_P(SnapshotTest, AnyNumbersAreSurvived) {
+  auto state = backend->make_state();
+  feed(*backend, *state, ids_of(1, 70));
+  auto bytes = written(*backend, *backend->snapshot(*state));
+  std::mt19937 engine(3);
+  for (const int kind : {0, 1, 2}) {
+    for (std::size_t i = 8; i < bytes.size(); ++i)
+      bytes[i] = kind == 0 ? std::byte{0xFF} : kind == 1 ? std::byte{0x7F} : static_cast<std::byte>(engine());
+    backend->restore(*state, *backend->read_snapshot(bytes));
+    feed(*backend, *state, ids_of(2, 80));
+    feed(*backend, *state, ids_of(2, 1));
+    EXPECT_EQ(state->position(), 151U);
+  }
+}
+
+TEST_P(SnapshotTest, TheFormatNamesWhatMustMatch) {
+  EXPECT_EQ(backend->snapshot_format(), make()->snapshot_format());
+  auto options = GetParam();
+  options.kind = is_reference() ? "cpu" : "reference";
+  EXPECT_NE(backend->snapshot_format(), make_backend(load_weights(tiny_model()), options)->snapshot_format());
+  if (is_reference()) return;
+  options = GetParam();
+  options.float32 = !options.float32;
+  EXPECT_NE(backend->snapshot_format(), make_backend(load_weights(tiny_model()), options)->snapshot_format());
 }
 
 INSTANTIATE_TEST_SUITE_P(Kinds, SnapshotTest,

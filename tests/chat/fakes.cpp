@@ -93,6 +93,9 @@ class FakeBackend : public Backend {
 
   [[nodiscard]] std::unique_ptr<Snapshot> snapshot(const State&) const override { return nullptr; }
   void restore(State&, const Snapshot&) const override {}
+  [[nodiscard]] std::string snapshot_format() const override { return "fake 1"; }
+  void write_snapshot(const Snapshot&, const std::function<void(std::span<const std::byte>)>&) const override {}
+  [[nodiscard]] std::unique_ptr<Snapshot> read_snapshot(std::span<const std::byte>) const override { return nullptr; }
 
  private:
   [[nodiscard]] TokenId next(const std::string& history) const {

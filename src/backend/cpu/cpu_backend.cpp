@@ -119,6 +119,18 @@ class CpuBackend final : public Backend {
     restore_snapshot(own_cast<CpuState>(state, "state"), own_cast<const CpuSnapshot>(snapshot, "snapshot"));
   }
 
+  [[nodiscard]] std::string snapshot_format() const override { return qwen35::snapshot_format("cpu", shape_); }
+
+  void write_snapshot(const Snapshot& snapshot, const ByteSink& sink) const override {
+    const auto& own = own_cast<const CpuSnapshot>(snapshot, "snapshot");
+    check_same_shape(shape_, own.shape);
+    cpu::write_snapshot(own, sink);
+  }
+
+  [[nodiscard]] std::unique_ptr<Snapshot> read_snapshot(std::span<const std::byte> bytes) const override {
+    return cpu::read_snapshot(bytes, shape_, config_.max_positions, *memory_);
+  }
+
  private:
   [[nodiscard]] const PackedMatrix& head() const { return head_ ? *head_ : embedding_; }
 

@@ -88,6 +88,35 @@ void KvCache::become(const KvCache& prefix) {
   }
 }
 
+void KvCache::store(std::size_t tokens, const std::function<void(std::span<const std::byte>)>& sink) const {
+  const std::size_t row_bytes = dim_ * element_bytes();
+  for (std::size_t strip = 0; strip < 2 * heads_; ++strip) {
+    for (std::size_t position = 0; position < tokens;) {
+      const Place where = place(position);
+      const std::size_t count = std::min(where.tokens, tokens - position);
+      sink({pages_[where.page].data() + strip * where.tokens * row_bytes, count * row_bytes});
+      position += count;
+    }
+  }
+}
+
+void KvCache::load(std::size_t tokens, std::span<const std::byte>& bytes, BlockPool& memory) {
+  const std::size_t row_bytes = dim_ * element_bytes();
+  pages_.clear();
+  for (std::size_t position = 0; position < tokens;) {
+    const Place where = place(position);
+    const std::size_t count = std::min(where.tokens, tokens - position);
+    pages_.push_back(memory.make(page_bytes(where.page)));
+    (void)pages_.back().claim_rows(0, count);
+    for (std::size_t strip = 0; strip < 2 * heads_; ++strip) {
+      std::memcpy(pages_.back().data() + strip * where.tokens * row_bytes,
+                  bytes.data() + (strip * tokens + position) * row_bytes, count * row_bytes);
+    }
+    position += count;
+  }
+  bytes = bytes.subspan(2 * heads_ * tokens * row_bytes);
+}
+
 std::size_t KvCache::memory_bytes() const {
   std::size_t bytes = 0;
   for (const SharedBlock& page : pages_) bytes += page.fair_share();

@@ -47,6 +47,11 @@ class KvCache {
   /// Becomes `prefix`, which has the same shape. Pages after it that only this cache holds are kept for reuse.
   void become(const KvCache& prefix);
 
+  /// The first `tokens` positions as bytes: keys (head × tokens × head_dim), then values.
+  void store(std::size_t tokens, const std::function<void(std::span<const std::byte>)>& sink) const;
+  /// Becomes the `tokens` positions that store() gave, the first bytes of `bytes`, which moves on.
+  void load(std::size_t tokens, std::span<const std::byte>& bytes, BlockPool& memory);
+
   /// Its fair share of shared pages included.
   [[nodiscard]] std::size_t memory_bytes() const;
 

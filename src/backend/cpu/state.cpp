@@ -17,8 +17,8 @@ SharedBlock CpuState::next_recurrent() {
 }
 
 LinearState CpuState::linear(std::size_t layer, const SharedBlock& next) const {
-  const std::size_t s = layer * shape.s_floats();
-  const std::size_t conv = shape.linear_layers * shape.s_floats() + layer * shape.conv_floats();
+  const std::size_t s = s_offset(shape, layer);
+  const std::size_t conv = conv_offset(shape, layer);
   auto* to = reinterpret_cast<float*>(next.data());
   const float* from = tokens == 0 ? nullptr : reinterpret_cast<const float*>(recurrent.data());
   return {from == nullptr ? nullptr : from + conv, from == nullptr ? nullptr : from + s, to + conv, to + s};
@@ -46,6 +46,35 @@ std::unique_ptr<CpuSnapshot> take_snapshot(const CpuState& state) {
   snapshot->tokens = state.tokens;
   if (state.tokens > 0) snapshot->recurrent = state.recurrent;
   for (const KvCache& cache : state.full) snapshot->full.push_back(cache.prefix(state.tokens));
+  return snapshot;
+}
+
+void write_snapshot(const CpuSnapshot& snapshot, const ByteSink& sink) {
+  const StateShape& shape = snapshot.shape;
+  write_position(snapshot.tokens, sink);
+  if (snapshot.tokens == 0) return;
+  const auto* recurrent = reinterpret_cast<const float*>(snapshot.recurrent.data());
+  for (std::size_t layer = 0; layer < shape.linear_layers; ++layer) {
+    sink(std::as_bytes(std::span(recurrent + conv_offset(shape, layer), shape.conv_floats())));
+    sink(std::as_bytes(std::span(recurrent + s_offset(shape, layer), shape.s_floats())));
+  }
+  for (const KvCache& cache : snapshot.full) cache.store(snapshot.tokens, sink);
+}
+
+std::unique_ptr<CpuSnapshot> read_snapshot(std::span<const std::byte> bytes, const StateShape& shape,
+                                           std::size_t max_positions, BlockPool& memory) {
+  auto snapshot = std::make_unique<CpuSnapshot>(shape);
+  snapshot->tokens = read_position(bytes, shape, max_positions);
+  snapshot->full.resize(shape.full_layers, KvCache(shape.kv_heads, shape.head_dim, shape.f16));
+  if (snapshot->tokens == 0) return snapshot;
+  bytes = bytes.subspan(sizeof(std::uint64_t));
+  snapshot->recurrent = memory.make(shape.recurrent_floats() * sizeof(float));
+  auto* recurrent = reinterpret_cast<float*>(snapshot->recurrent.data());
+  for (std::size_t layer = 0; layer < shape.linear_layers; ++layer) {
+    read_floats(bytes, {recurrent + conv_offset(shape, layer), shape.conv_floats()});
+    read_floats(bytes, {recurrent + s_offset(shape, layer), shape.s_floats()});
+  }
+  for (KvCache& cache : snapshot->full) cache.load(snapshot->tokens, bytes, memory);
   return snapshot;
 }
 

@@ -6,6 +6,7 @@
 #include "backend/backend.h"
 #include "backend/cpu/kv_cache.h"
 #include "backend/cpu/shared_block.h"
+#include "backend/snapshot_bytes.h"
 #include "backend/state_shape.h"
 
 namespace qwen35::cpu {
@@ -18,6 +19,13 @@ struct LinearState {
   float* conv;
   float* s;
 };
+
+/// Where in the block of all linear layers a layer's floats stand: all S first (they begin at whole cache lines and,
+/// with the usual shapes, at whole pages), then all conv inputs.
+inline std::size_t s_offset(const StateShape& shape, std::size_t layer) { return layer * shape.s_floats(); }
+inline std::size_t conv_offset(const StateShape& shape, std::size_t layer) {
+  return shape.linear_layers * shape.s_floats() + layer * shape.conv_floats();
+}
 
 struct CpuState final : State {
   CpuState(const StateShape& own_shape, std::shared_ptr<BlockPool> pool);
@@ -57,6 +65,10 @@ std::size_t pool_bytes(const StateShape& shape);
 
 /// A share in everything the state holds; costs no copying.
 std::unique_ptr<CpuSnapshot> take_snapshot(const CpuState& state);
+/// As Backend says.
+void write_snapshot(const CpuSnapshot& snapshot, const ByteSink& sink);
+std::unique_ptr<CpuSnapshot> read_snapshot(std::span<const std::byte> bytes, const StateShape& shape,
+                                           std::size_t max_positions, BlockPool& memory);
 /// Throws invalid_argument when the shapes differ.
 void restore_snapshot(CpuState& state, const CpuSnapshot& snapshot);
 /// Position 0; memory that only this state holds is kept.

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "backend/checks.h"
+#include "backend/snapshot_bytes.h"
 
 namespace qwen35 {
 namespace {
@@ -172,16 +173,7 @@ class ReferenceBackend final : public Backend {
   void reset(State& state) const override {
     auto& own = own_cast<ReferenceState>(state, "state");
     own.tokens = 0;
-    own.layers.clear();
-    for (const LayerKind kind : config_.layers) {
-      if (kind == LayerKind::full_attention) {
-        own.layers.emplace_back(AttentionState{});
-      } else {
-        own.layers.emplace_back(
-            LinearState{Vector((config_.conv_kernel - 1) * config_.conv_channels()),
-                        Vector(config_.linear_value_heads * config_.linear_key_dim * config_.linear_value_dim)});
-      }
-    }
+    own.layers = empty_layers();
   }
 
   bool forward(State& state, std::span<const TokenId> tokens, LogitRows rows, std::span<float> logits,
@@ -216,7 +208,79 @@ class ReferenceBackend final : public Backend {
     own.tokens = from.tokens;
   }
 
+  [[nodiscard]] std::string snapshot_format() const override { return qwen35::snapshot_format("reference", shape_); }
+
+  void write_snapshot(const Snapshot& snapshot, const ByteSink& sink) const override {
+    const auto& own = own_cast<const ReferenceSnapshot>(snapshot, "snapshot");
+    check_same_shape(shape_, own.shape);
+    write_position(own.tokens, sink);
+    if (own.tokens == 0) return;
+    for (const LayerState& layer : own.layers) {
+      if (const auto* linear = std::get_if<LinearState>(&layer)) {
+        sink(std::as_bytes(std::span(linear->conv)));
+        sink(std::as_bytes(std::span(linear->s)));
+      }
+    }
+    for (const LayerState& layer : own.layers) {
+      if (const auto* full = std::get_if<AttentionState>(&layer)) {
+        write_heads(full->keys, own.tokens, sink);
+        write_heads(full->values, own.tokens, sink);
+      }
+    }
+  }
+
+  [[nodiscard]] std::unique_ptr<Snapshot> read_snapshot(std::span<const std::byte> bytes) const override {
+    auto snapshot = std::make_unique<ReferenceSnapshot>(shape_);
+    snapshot->tokens = read_position(bytes, shape_, config_.max_positions);
+    snapshot->layers = empty_layers();
+    if (snapshot->tokens == 0) return snapshot;
+    bytes = bytes.subspan(sizeof(std::uint64_t));
+    for (LayerState& layer : snapshot->layers) {
+      if (auto* linear = std::get_if<LinearState>(&layer)) {
+        read_floats(bytes, linear->conv);
+        read_floats(bytes, linear->s);
+      }
+    }
+    for (LayerState& layer : snapshot->layers) {
+      if (auto* full = std::get_if<AttentionState>(&layer)) {
+        full->keys = read_heads(bytes, snapshot->tokens);
+        full->values = read_heads(bytes, snapshot->tokens);
+      }
+    }
+    return snapshot;
+  }
+
  private:
+  [[nodiscard]] std::vector<LayerState> empty_layers() const {
+    std::vector<LayerState> layers;
+    for (const LayerKind kind : config_.layers) {
+      if (kind == LayerKind::full_attention)
+        layers.emplace_back(AttentionState{});
+      else
+        layers.emplace_back(LinearState{Vector(shape_.conv_floats()), Vector(shape_.s_floats())});
+    }
+    return layers;
+  }
+
+  /// Rows of one head after the other: position × heads × dim as heads × position × dim, and back.
+  void write_heads(const Vector& rows, std::size_t tokens, const ByteSink& sink) const {
+    const std::size_t d = config_.head_dim;
+    for (std::size_t head = 0; head < config_.num_kv_heads; ++head) {
+      for (std::size_t t = 0; t < tokens; ++t)
+        sink(std::as_bytes(std::span(rows.data() + (t * config_.num_kv_heads + head) * d, d)));
+    }
+  }
+
+  [[nodiscard]] Vector read_heads(std::span<const std::byte>& bytes, std::size_t tokens) const {
+    const std::size_t d = config_.head_dim;
+    Vector rows(tokens * config_.num_kv_heads * d);
+    for (std::size_t head = 0; head < config_.num_kv_heads; ++head) {
+      for (std::size_t t = 0; t < tokens; ++t)
+        read_floats(bytes, {rows.data() + (t * config_.num_kv_heads + head) * d, d});
+    }
+    return rows;
+  }
+
   /// Feeds one token; returns the final hidden state, normalised.
   Vector token(ReferenceState& state, TokenId id) const {
     const float* row = embedding_.values.data() + static_cast<std::size_t>(id) * config_.hidden_size;
