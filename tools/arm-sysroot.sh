@@ -6,7 +6,7 @@ set -euo pipefail
 
 packages=(libsimdjson-dev libsimdjson14 libpcre2-dev libpcre2-8-0 libutf8proc-dev libutf8proc2
           libedit-dev libedit2 libbsd-dev libbsd0 libmd-dev libmd0 libncurses-dev libtinfo6
-          nlohmann-json3-dev libcli11-dev libgtest-dev libgmock-dev)
+          nlohmann-json3-dev libcli11-dev libgtest-dev libgmock-dev libxxhash-dev)
 
 root=${1:?usage: tools/arm-sysroot.sh DIR}
 stamp="$root/packages"

@@ -7,7 +7,7 @@ packages=()
 for part in "$@"; do
   case "$part" in
     build) packages+=(g++ cmake ninja-build pkg-config libsimdjson-dev nlohmann-json3-dev libpcre2-dev libutf8proc-dev
-                      libcli11-dev libedit-dev) ;;
+                      libcli11-dev libedit-dev libxxhash-dev) ;;
     test)  packages+=(libgtest-dev libgmock-dev xz-utils) ;;
     bench) packages+=(libbenchmark-dev) ;;
     clang) packages+=(clang libclang-rt-dev) ;;

@@ -29,9 +29,10 @@ enum class FinishReason {
   length,      ///< `max_tokens` were generated, or the context is full
   tool_calls,  ///< the model ended its turn with at least one tool call
   cancelled,   ///< cancel(), a callback that returned false, or an abandoned stream
+  loop,        ///< the reply went round in circles (GenerateOptions::loop_guard)
 };
 
-/// The field's spelling of a reason: "stop", "length", "tool_calls", "cancelled".
+/// The field's spelling of a reason: "stop", "length", "tool_calls", "cancelled", "loop".
 std::string_view to_string(FinishReason reason);
 
 /// What one reply cost. Times are milliseconds of work on it: what the reader of a stream does between pieces is not
@@ -46,6 +47,21 @@ struct Metrics {
   double time_to_first_text_ms = 0;     ///< from the call to the first piece of the answer; 0: there was none
   double decode_tokens_per_second = 0;  ///< over all generated tokens after the first; 0: fewer than two
   double total_ms = 0;
+  std::size_t drafted_tokens = 0;   ///< guessed from the context and checked (GenerateOptions::lookup)
+  std::size_t accepted_tokens = 0;  ///< of these, guesses that were right: decode steps saved
+};
+
+/// A token of the answer and how likely the model held it, before temperature, penalties and constraints.
+struct TokenLogprob {
+  std::int32_t id = 0;
+  std::string bytes;  ///< of the token; may be cut inside a character
+  float logprob = 0;  ///< natural logarithm
+  struct Alternative {
+    std::int32_t id = 0;
+    std::string bytes;
+    float logprob = 0;
+  };
+  std::vector<Alternative> top;  ///< the likeliest tokens, best first; GenerateOptions::top_logprobs of them
 };
 
 /// A finished (or stopped) reply.
@@ -53,8 +69,19 @@ struct Reply {
   std::string text;                  ///< the answer, without thinking and without tool-call markup
   std::string thinking;              ///< what the model thought, trimmed
   std::vector<ToolCall> tool_calls;  ///< in the order the model made them
+  /// The reply ended inside a tool call: what there was of it, as written. "": no such thing.
+  std::string truncated_tool_call;
   FinishReason finish_reason = FinishReason::stop;
+  std::vector<TokenLogprob> logprobs;  ///< one a token of the answer, if asked for
+  std::size_t dropped_messages = 0;    ///< left out of the history to make room (ContextPolicy::drop_oldest)
   Metrics metrics;
+};
+
+/// What unload() keeps.
+struct UnloadOptions {
+  /// Bytes of state and snapshots that may stay in memory, so that the turn after reload() computes nothing twice.
+  /// When the conversation takes more, it is computed again from its messages.
+  std::size_t keep_session = std::size_t{256} << 20;
 };
 
 /// What is loaded: for status lines and `info`.
@@ -115,7 +142,8 @@ class ReplyStream {
 };
 
 /// A loaded model with one conversation. Calls on one Chat must not overlap, except cancel(), which any thread may call
-/// at any time. Two Chats are independent. All errors are thrown as qwen35::Error; after one the conversation is as it
+/// at any time. Different Chats may be used by different threads; those that share weights (fork()) take turns inside.
+/// All errors are thrown as qwen35::Error; after one the conversation is as it
 /// was before the call.
 class Chat {
  public:
@@ -136,6 +164,8 @@ class Chat {
   /// `messages` go on from the present conversation, only what is new is computed, and our own replies keep their
   /// thinking.
   std::string generate(std::span<const Message> messages, const GenerateOptions& options = {});
+  /// Drops the last reply and makes another one. Throws invalid_argument when the last message is not a reply.
+  std::string regenerate(const GenerateOptions& options = {});
 
   /// As generate(), piece by piece: a range to pull from.
   [[nodiscard]] ReplyStream stream(std::string_view prompt, const GenerateOptions& options = {});
@@ -147,10 +177,31 @@ class Chat {
   /// The last reply with its thinking, tool calls, finish reason and metrics; an empty one before the first.
   [[nodiscard]] const Reply& last_reply() const;
 
-  /// Stops the reply in progress as soon as its current step ends (one token, or 256 of a prompt); what was generated
-  /// stays in the conversation. Without one it does nothing: the next call is not affected. Safe from any thread and
-  /// from a signal handler.
+  /// Stops the reply in progress within a part of a layer's work, a few milliseconds; what was generated stays in the
+  /// conversation. Without one it stops the next reply, which then ends at once as cancelled: a cancel that comes just
+  /// before the start is not lost. A cancel stops one reply. Safe from any thread and from a signal handler. To cancel
+  /// one certain call, and no other, use GenerateOptions::cancel.
   void cancel() noexcept;
+  /// Forgets a cancel that has stopped nothing yet; says whether there was one.
+  bool clear_cancel() noexcept;
+
+  /// After an interruption: cuts the last reply back to what was heard, a beginning of its text (white space at the
+  /// ends aside), so that the next turn continues from that. Nothing heard removes the reply; everything changes
+  /// nothing. Tool calls behind the cut are gone. Throws invalid_argument when there is no last reply or `heard` is not
+  /// its beginning. last_reply() stays as it was.
+  void truncate_reply(std::string_view heard);
+  /// The same with the first `answer_tokens` tokens of the answer.
+  void truncate_reply(std::size_t answer_tokens);
+
+  /// Computes what is known of a user turn while the user still speaks: the history and `partial_prompt` but its last
+  /// word. Call it again with each new transcript; where it differs from the last one, the state goes back. The next
+  /// generate() or stream() then has little left to do, whatever its prompt turns out to be. Messages do not change.
+  /// `options` are those of the reply to come (system prompt, tools, thinking). Returns the tokens computed now; a
+  /// cancel ends it early. Throws like generate().
+  std::size_t prefill(std::string_view partial_prompt, const GenerateOptions& options = {});
+
+  /// Tool definitions for all further turns (JSON array, OpenAI form; "": none). Throws invalid_argument.
+  void set_tools(std::string tools);
 
   /// The conversation so far, the system message first if there is one. A reply in progress is not in it yet.
   [[nodiscard]] const std::vector<Message>& messages() const;
@@ -159,12 +210,26 @@ class Chat {
   /// Forgets the conversation, the system prompt included; the model stays loaded.
   void reset_conversation();
 
-  /// Frees weights, caches and state and gives the memory back to the system; the messages stay.
-  void unload();
-  /// Loads again what unload() freed; the next reply computes the history again. Does nothing when loaded.
+  /// Another conversation over the same loaded weights, a copy of this one up to now; each goes its own way. What both
+  /// share, and what any of them computed, is not computed again. Throws not_loaded.
+  [[nodiscard]] Chat fork();
+
+  /// Writes the conversation and the state it stands in to `file`, which another run of the same model continues from
+  /// without computing anything twice. Replaces `file` in one step. Throws not_loaded, or bad_file when it cannot
+  /// write.
+  void save_session(const std::filesystem::path& file);
+  /// Goes on with what save_session() wrote. Throws not_found, bad_file (damaged, or of another version) or
+  /// invalid_argument (of another model or backend); this Chat is then unchanged.
+  void load_session(const std::filesystem::path& file);
+
+  /// Frees weights and caches and gives the memory back to the system; messages stay, and with them the session as far
+  /// as `options` allow. Forks of this Chat keep the weights in use until each of them is unloaded.
+  void unload(const UnloadOptions& options = {});
+  /// Loads again what unload() freed and takes the session up where it was. Does nothing when loaded.
   void reload();
   [[nodiscard]] bool is_loaded() const;
-  /// Bytes this Chat really holds: packed weights, mapped weights in use, state, KV cache, tokenizer. 0: unloaded.
+  /// Bytes this Chat really holds: packed weights, mapped weights in use, state, KV cache, snapshots, tokenizer. When
+  /// unloaded: what is kept of the session.
   [[nodiscard]] std::size_t memory_footprint() const;
   /// Of the model as it was last loaded.
   [[nodiscard]] ModelInfo info() const;

@@ -3,7 +3,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <stop_token>
 #include <string>
+#include <vector>
 
 namespace qwen35 {
 
@@ -13,6 +15,29 @@ struct LoadOptions {
   std::string backend = "auto";  ///< "auto", "cpu" (fast) or "reference" (scalar, float32: the readable definition)
   bool float32 = false;          ///< cpu: float32 arithmetic on the stored weights instead of quantised activations
   std::size_t context = 0;       ///< most tokens a conversation may hold; 0: the model's own limit
+  /// Bytes that the states and snapshots of all conversations over these weights may hold together. What the running
+  /// conversations leave of it goes to snapshots, from which edits, interruptions and switches continue.
+  std::size_t session_memory = std::size_t{512} << 20;
+};
+
+/// What happens when a conversation and its reply no longer fit the context.
+enum class ContextPolicy {
+  error,        ///< Error(context_limit); nothing changes
+  drop_oldest,  ///< whole turns are left out, the oldest first; the system message stays. Reply::dropped_messages says
+                ///< how many; about a quarter of the context is freed at once, because what follows is computed anew
+};
+
+/// What an earlier reply is in the history that the model sees.
+enum class HistoryForm {
+  sampled,   ///< the tokens it was made of, its thinking included: nothing is computed twice
+  rendered,  ///< what the chat template makes of the messages: thinking before the user's last query is dropped, and
+             ///< the last reply is computed again with the next turn
+};
+
+/// Adds `bias` to a token's logit before everything else; -100 and below bans it.
+struct LogitBias {
+  std::int32_t token = 0;
+  float bias = 0;  ///< in [-100, 100]
 };
 
 /// How one reply is produced.
@@ -28,7 +53,29 @@ struct GenerateOptions {
   bool enable_thinking = true;             ///< let the model think between <think> and </think> first
   int max_thinking_tokens = 100;           ///< then </think> is forced and the answer gets its tokens; 0: none
   std::optional<std::uint64_t> seed = {};  ///< repeatable on one backend; nullopt: drawn from the system
-  std::string tools = {};                  ///< JSON array of tool definitions (OpenAI form) for this call; "": none
+  /// JSON array of tool definitions (OpenAI form) for this call; "": those of Chat::set_tools(); "[]": none.
+  std::string tools = {};
+
+  float min_p = 0;              ///< in [0, 1): drops tokens less likely than this share of the best one; 0: off
+  float presence_penalty = 0;   ///< in [-2, 2]: off the logit of a token that the reply has, once
+  float frequency_penalty = 0;  ///< in [-2, 2]: the same for each time the reply has it
+  std::vector<LogitBias> logit_bias = {};
+  int no_repeat_ngram = 0;             ///< no run of this many tokens comes twice in a reply; 0: off, else at least 2
+  bool loop_guard = true;              ///< ends a reply that goes round in circles (FinishReason::loop)
+  bool allow_empty = false;            ///< may the reply be empty? Otherwise its end is barred until there is some text
+  std::vector<std::string> stop = {};  ///< the answer ends before the first of these (at most 16 of 256 bytes)
+  bool logprobs = false;               ///< fill Reply::logprobs
+  int top_logprobs = 0;                ///< with the likeliest alternatives of each token, 0 to 20
+
+  // The answer (not the thinking) follows a form; at most one of the three. See docs/constrained-output.md.
+  std::string json_schema = {};  ///< a JSON Schema: the answer is JSON that it describes
+  bool json_object = false;      ///< any JSON object
+  std::string grammar = {};      ///< a grammar in GBNF with a rule `root`
+
+  bool lookup = true;  ///< guess tokens that repeat the context and check several at once; the reply is the same
+  ContextPolicy context_policy = ContextPolicy::error;
+  HistoryForm history = HistoryForm::sampled;
+  std::stop_token cancel = {};  ///< stops this call only; one requested before it is honoured, one after it harmless
 };
 
 }  // namespace qwen35

@@ -66,6 +66,17 @@ class Backend {
   virtual bool forward(State& state, std::span<const TokenId> tokens, LogitRows rows, std::span<float> logits,
                        const Cancellation& cancelled = {}) = 0;
 
+  /// Most tokens that verify() takes, at least 1.
+  [[nodiscard]] virtual std::size_t max_verify() const { return 1; }
+  /// As forward() with LogitRows::all, for tokens of which some are guesses; keep() may then take the last ones back.
+  /// Row i and the state after keep(i + 1) are bit for bit what feeding the tokens one by one gives.
+  virtual bool verify(State& state, std::span<const TokenId> tokens, std::span<float> logits,
+                      const Cancellation& cancelled = {}) {
+    return forward(state, tokens, LogitRows::all, logits, cancelled);
+  }
+  /// Directly after verify() of n tokens: cuts the state back to the first `count` of them, 1 <= count <= n.
+  virtual void keep(State&, std::size_t) {}
+
   [[nodiscard]] virtual std::unique_ptr<Snapshot> snapshot(const State& state) const = 0;
   /// Takes `state` to `snapshot`, whatever it held before. Throws invalid_argument for a snapshot of another kind of
   /// backend or another shape; the state is then unchanged.

@@ -17,6 +17,8 @@ std::string_view to_string(FinishReason reason) {
       return "tool_calls";
     case FinishReason::cancelled:
       return "cancelled";
+    case FinishReason::loop:
+      return "loop";
   }
   return "unknown";
 }
@@ -25,10 +27,13 @@ struct Chat::Impl : ChatCore {
   using ChatCore::ChatCore;
 };
 
-Chat ChatFactory::make(ModelLoader loader) { return Chat(std::make_shared<Chat::Impl>(std::move(loader))); }
+Chat ChatFactory::make(ModelLoader loader, std::size_t session_memory) {
+  return Chat(std::make_shared<Chat::Impl>(std::make_shared<SharedModel>(std::move(loader), session_memory)));
+}
 
 Chat Chat::from_pretrained(const std::string& model, const LoadOptions& options) {
-  return ChatFactory::make([folder = resolve_model(model), options] { return load_model(folder, options); });
+  return ChatFactory::make([folder = resolve_model(model), options] { return load_model(folder, options); },
+                           options.session_memory);
 }
 
 Chat::Chat(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -48,6 +53,8 @@ std::string Chat::generate(std::string_view prompt, const GenerateOptions& optio
 std::string Chat::generate(std::span<const Message> messages, const GenerateOptions& options) {
   return impl().run(impl().start(messages, options), {}).text;
 }
+
+std::string Chat::regenerate(const GenerateOptions& options) { return impl().run(impl().restart(options), {}).text; }
 
 ReplyStream Chat::stream(std::string_view prompt, const GenerateOptions& options) {
   return ReplyStream(impl().start(prompt, options));
@@ -71,11 +78,30 @@ void Chat::cancel() noexcept {
   if (impl_ != nullptr) impl_->cancel();
 }
 
+bool Chat::clear_cancel() noexcept { return impl_ != nullptr && impl_->clear_cancel(); }
+
+void Chat::truncate_reply(std::string_view heard) { impl().truncate_reply(heard); }
+void Chat::truncate_reply(std::size_t answer_tokens) { impl().truncate_reply(answer_tokens); }
+
+std::size_t Chat::prefill(std::string_view partial_prompt, const GenerateOptions& options) {
+  return impl().prefill(partial_prompt, options);
+}
+
+void Chat::set_tools(std::string tools) { impl().set_tools(std::move(tools)); }
+
+Chat Chat::fork() {
+  auto shared = impl().share();
+  return Chat(std::make_shared<Impl>(std::move(shared), impl().conversation()));
+}
+
+void Chat::save_session(const std::filesystem::path& file) { impl().save_session(file); }
+void Chat::load_session(const std::filesystem::path& file) { impl().load_session(file); }
+
 const std::vector<Message>& Chat::messages() const { return impl().conversation().messages(); }
 void Chat::set_messages(std::vector<Message> messages) { impl().set_messages(std::move(messages)); }
 void Chat::reset_conversation() { impl().reset(); }
 
-void Chat::unload() { impl().unload(); }
+void Chat::unload(const UnloadOptions& options) { impl().unload(options); }
 void Chat::reload() { impl().reload(); }
 bool Chat::is_loaded() const { return impl().is_loaded(); }
 std::size_t Chat::memory_footprint() const { return impl().memory_bytes(); }

@@ -3,14 +3,21 @@
 #include <qwen35/error.h>
 
 #include <chrono>
+#include <mutex>
 #include <utility>
 
 #if defined(__GLIBC__)
 #include <malloc.h>
 #endif
 
+#include "chat/checkpoint_marks.h"
+#include "chat/session_file.h"
+
 namespace qwen35 {
 namespace {
+
+/// Tokens of an unfinished turn between two checkpoints: what a corrected word costs at most.
+constexpr std::size_t kPartialSpacing = 4;
 
 Prompt prompt_of(const Turn& turn, double prepare_ms) {
   return {.tokens = turn.tokens, .thinking = turn.thinking, .tools = turn.tools_json, .prepare_ms = prepare_ms};
@@ -18,30 +25,36 @@ Prompt prompt_of(const Turn& turn, double prepare_ms) {
 
 }  // namespace
 
-ChatCore::ChatCore(ModelLoader loader) : loader_(std::move(loader)) { reload(); }
+ChatCore::ChatCore(std::shared_ptr<SharedModel> shared, Conversation conversation)
+    : shared_(std::move(shared)), conversation_(std::move(conversation)) {
+  reload();
+}
 
 ChatCore::~ChatCore() {
   if (const auto active = active_.lock()) active->discard();
 }
 
 std::shared_ptr<ReplyStream::Engine> ChatCore::start(std::string_view prompt, const GenerateOptions& options) {
-  return start_with(prompt, options);
+  return start_with([&] { return conversation_.next_turn(model_->tokenizer, prompt, options, model_->info.context); },
+                    options);
 }
 
 std::shared_ptr<ReplyStream::Engine> ChatCore::start(std::span<const Message> messages,
                                                      const GenerateOptions& options) {
-  return start_with(messages, options);
+  return start_with([&] { return conversation_.next_turn(model_->tokenizer, messages, options, model_->info.context); },
+                    options);
 }
 
-template <typename Input>
-std::shared_ptr<ReplyStream::Engine> ChatCore::start_with(const Input& input, const GenerateOptions& options) {
+std::shared_ptr<ReplyStream::Engine> ChatCore::restart(const GenerateOptions& options) {
+  return start_with([&] { return conversation_.same_turn(model_->tokenizer, options, model_->info.context); }, options);
+}
+
+template <typename MakeTurn>
+std::shared_ptr<ReplyStream::Engine> ChatCore::start_with(const MakeTurn& make_turn, const GenerateOptions& options) {
   const auto begin = std::chrono::steady_clock::now();
   end_active();
-  if (!is_loaded()) {
-    throw Error(ErrorCode::not_loaded, "the model \"" + info_.name + "\" is unloaded; call reload() first");
-  }
-  cancelled_.store(false, std::memory_order_relaxed);
-  Turn turn = conversation_.next_turn(model_->tokenizer, input, options);
+  require_loaded();
+  Turn turn = make_turn();
   const std::chrono::duration<double, std::milli> prepared = std::chrono::steady_clock::now() - begin;
   auto reply = std::make_shared<ReplyStream::Engine>(*this, std::move(turn), prepared.count(), options);
   active_ = reply;
@@ -65,15 +78,79 @@ void ChatCore::set_messages(std::vector<Message> messages) {
   conversation_.set_messages(std::move(messages));
 }
 
+void ChatCore::set_tools(std::string tools) {
+  end_active();
+  conversation_.set_tools(std::move(tools));
+}
+
 void ChatCore::reset() {
   end_active();
   conversation_.clear();
 }
 
-void ChatCore::unload() {
+void ChatCore::truncate_reply(std::string_view heard) {
   end_active();
+  require_loaded();
+  conversation_.truncate_reply(model_->tokenizer, heard);
+}
+
+void ChatCore::truncate_reply(std::size_t answer_tokens) {
+  end_active();
+  require_loaded();
+  conversation_.truncate_reply(model_->tokenizer, answer_tokens);
+}
+
+std::size_t ChatCore::prefill(std::string_view partial_prompt, const GenerateOptions& options) {
+  end_active();
+  require_loaded();
+  const std::vector<TokenId> tokens = conversation_.beginning(model_->tokenizer, partial_prompt, options);
+  if (tokens.empty() || tokens.size() >= model_->info.context) return 0;
+  // The timeline may be ahead of what is known now; all but the last token of it are then enough.
+  const std::size_t before = session_->align(tokens);
+  const std::vector<std::size_t> marks = checkpoint_marks(tokens, before, model_->control.im_start);
+  const Cancellation cancelled(cancelled_, options.cancel);
+  if (!session_->feed(std::span(tokens).subspan(before), cancelled, marks)) return 0;
+  // The next transcript may take back any of these words.
+  if (session_->since_checkpoint() >= kPartialSpacing) session_->checkpoint();
+  return tokens.size() - before;
+}
+
+std::shared_ptr<SharedModel> ChatCore::share() {
+  end_active();
+  require_loaded();
+  session_->checkpoint();
+  return shared_;
+}
+
+void ChatCore::save_session(const std::filesystem::path& file) {
+  end_active();
+  require_loaded();
+  const std::span<const TokenId> tokens = SessionFile::tokens(conversation_);
+  std::unique_ptr<Snapshot> snapshot;
+  if (!tokens.empty()) {
+    const std::size_t kept = session_->align(tokens);
+    session_->feed(tokens.subspan(kept), {});
+    const std::lock_guard hold(model_->turns);
+    snapshot = session_->snapshot();
+  }
+  SessionFile::save(file, *model_, conversation_, snapshot.get());
+}
+
+void ChatCore::load_session(const std::filesystem::path& file) {
+  end_active();
+  require_loaded();
+  SessionFile::Loaded loaded = SessionFile::load(file, *model_);
+  if (loaded.snapshot != nullptr) session_->take_over(loaded.tokens, loaded.snapshot);
+  conversation_ = std::move(loaded.conversation);
+}
+
+void ChatCore::unload(const UnloadOptions& options) {
+  end_active();
+  if (!is_loaded()) return;
+  if (options.keep_session > 0) session_->checkpoint();
   session_.reset();
   model_.reset();
+  if (!shared_->in_use()) shared_->checkpoints().shrink_to(options.keep_session);
 #if defined(__GLIBC__)
   malloc_trim(0);  // freed memory would otherwise stay with the process
 #endif
@@ -81,14 +158,15 @@ void ChatCore::unload() {
 
 void ChatCore::reload() {
   if (is_loaded()) return;
-  std::unique_ptr<Model> model = loader_();
-  session_ = std::make_unique<Session>(*model->backend);
+  std::shared_ptr<Model> model = shared_->acquire();
+  session_ = std::make_unique<Session>(*model->backend, model->turns, shared_->checkpoints());
   info_ = model->info;
   model_ = std::move(model);
 }
 
 std::size_t ChatCore::memory_bytes() const {
-  return is_loaded() ? model_->memory_bytes() + session_->memory_bytes() : 0;
+  const std::size_t kept = shared_->checkpoints().memory_bytes();
+  return is_loaded() ? model_->memory_bytes() + session_->memory_bytes() + kept : kept;
 }
 
 void ChatCore::end_active() {
@@ -96,10 +174,16 @@ void ChatCore::end_active() {
   active_.reset();
 }
 
+void ChatCore::require_loaded() const {
+  if (is_loaded()) return;
+  throw Error(ErrorCode::not_loaded, "the model \"" + info_.name + "\" is unloaded; call reload() first");
+}
+
 ReplyStream::Engine::Engine(ChatCore& core, Turn turn, double prepare_ms, const GenerateOptions& options)
     : core_(&core),
       turn_(std::move(turn)),
-      generation_(*core.model_, *core.session_, prompt_of(turn_, prepare_ms), options, core.cancelled_) {}
+      generation_(*core.model_, *core.session_, prompt_of(turn_, prepare_ms), options,
+                  Cancellation(core.cancelled_, options.cancel)) {}
 
 bool ReplyStream::Engine::advance(std::string& piece) {
   piece.clear();
@@ -126,12 +210,22 @@ void ReplyStream::Engine::finish() {
 }
 
 void ReplyStream::Engine::commit() {
-  const Reply& reply = generation_.reply();
+  core_->clear_cancel();  // it has stopped this reply, or come too late for it
+  core_->session_->checkpoint();
+  Reply& reply = generation_.reply();
+  reply.dropped_messages = turn_.dropped;
   Reply kept = reply;
+  if (reply.finish_reason == FinishReason::cancelled && reply.text.empty() && reply.tool_calls.empty()) {
+    // Nothing was said, and an empty reply would teach the model to say nothing.
+    core_->conversation_.commit_unanswered(std::move(turn_), std::move(generation_.fed()));
+    core_->last_reply_ = std::move(kept);
+    core_ = nullptr;
+    return;
+  }
   core_->conversation_.commit(
-      std::move(turn_),
+      core_->model_->tokenizer, std::move(turn_),
       {.role = "assistant", .content = reply.text, .thinking = reply.thinking, .tool_calls = reply.tool_calls},
-      std::move(generation_.tokens()), std::move(generation_.closing()));
+      std::move(generation_.fed()));
   core_->last_reply_ = std::move(kept);
   core_ = nullptr;
 }

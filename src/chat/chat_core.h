@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cstddef>
+#include <filesystem>
 #include <memory>
 #include <span>
 #include <string_view>
@@ -13,13 +14,14 @@
 #include "chat/generation.h"
 #include "chat/model.h"
 #include "chat/session.h"
+#include "chat/shared_model.h"
 
 namespace qwen35 {
 
 /// What a Chat is made of: a model that can be unloaded, its session, the conversation, and the reply in progress.
 class ChatCore {
  public:
-  explicit ChatCore(ModelLoader loader);
+  explicit ChatCore(std::shared_ptr<SharedModel> shared, Conversation conversation = {});
   ChatCore(const ChatCore&) = delete;
   ChatCore& operator=(const ChatCore&) = delete;
   ~ChatCore();
@@ -27,16 +29,29 @@ class ChatCore {
   /// Begins a reply; computes nothing yet. A reply still in progress is ended first.
   std::shared_ptr<ReplyStream::Engine> start(std::string_view prompt, const GenerateOptions& options);
   std::shared_ptr<ReplyStream::Engine> start(std::span<const Message> messages, const GenerateOptions& options);
+  /// Begins the last reply anew.
+  std::shared_ptr<ReplyStream::Engine> restart(const GenerateOptions& options);
   /// Computes a whole reply. `on_piece` may be empty.
   static Reply run(std::shared_ptr<ReplyStream::Engine> reply, const Chat::OnPiece& on_piece);
   void cancel() noexcept { cancelled_.store(true, std::memory_order_relaxed); }
 
+  bool clear_cancel() noexcept { return cancelled_.exchange(false, std::memory_order_relaxed); }
+
+  void truncate_reply(std::string_view heard);
+  void truncate_reply(std::size_t answer_tokens);
+  std::size_t prefill(std::string_view partial_prompt, const GenerateOptions& options);
+  /// The model and its checkpoints, the present state among them, for another conversation.
+  std::shared_ptr<SharedModel> share();
+  void save_session(const std::filesystem::path& file);
+  void load_session(const std::filesystem::path& file);
+
   [[nodiscard]] const Conversation& conversation() const { return conversation_; }
   [[nodiscard]] const Reply& last_reply() const { return last_reply_; }
   void set_messages(std::vector<Message> messages);
+  void set_tools(std::string tools);
   void reset();
 
-  void unload();
+  void unload(const UnloadOptions& options);
   void reload();
   [[nodiscard]] bool is_loaded() const { return model_ != nullptr; }
   [[nodiscard]] std::size_t memory_bytes() const;
@@ -44,12 +59,13 @@ class ChatCore {
 
  private:
   friend class ReplyStream::Engine;
-  template <typename Input>
-  std::shared_ptr<ReplyStream::Engine> start_with(const Input& input, const GenerateOptions& options);
+  template <typename MakeTurn>
+  std::shared_ptr<ReplyStream::Engine> start_with(const MakeTurn& make_turn, const GenerateOptions& options);
   void end_active();
+  void require_loaded() const;
 
-  ModelLoader loader_;
-  std::unique_ptr<Model> model_;      ///< null: unloaded
+  std::shared_ptr<SharedModel> shared_;
+  std::shared_ptr<Model> model_;      ///< null: unloaded
   std::unique_ptr<Session> session_;  ///< null: unloaded; freed before the model
   ModelInfo info_;
   Conversation conversation_;
@@ -83,7 +99,7 @@ class ReplyStream::Engine {
 
 /// Builds a Chat from parts, for from_pretrained() and for tests with doubles.
 struct ChatFactory {
-  static Chat make(ModelLoader loader);
+  static Chat make(ModelLoader loader, std::size_t session_memory = LoadOptions{}.session_memory);
 };
 
 }  // namespace qwen35

@@ -8,6 +8,8 @@
 #include <span>
 #include <utility>
 
+#include "chat/checkpoint_marks.h"
+
 namespace qwen35 {
 namespace {
 
@@ -27,6 +29,9 @@ SamplerOptions sampler_options(const GenerateOptions& options) {
           .seed = seed};
 }
 
+/// Tokens of a reply between two checkpoints: what a barge-in has to compute again at most.
+constexpr std::size_t kDecodeSpacing = 64;
+
 std::size_t checked(const char* option, int value, int least) {
   if (value < least) {
     throw Error(ErrorCode::invalid_argument,
@@ -38,31 +43,34 @@ std::size_t checked(const char* option, int value, int least) {
 }  // namespace
 
 Generation::Generation(Model& model, Session& session, Prompt prompt, const GenerateOptions& options,
-                       const std::atomic<bool>& cancelled)
+                       Cancellation cancelled)
     : model_(model),
       session_(session),
-      cancelled_(cancelled),
+      cancelled_(std::move(cancelled)),
       tools_(std::move(prompt.tools)),
       context_(model.info.context),
       max_tokens_(checked("max_tokens", options.max_tokens, 1)),
       penalty_window_(checked("repetition_window", options.repetition_window, 0)),
+      allow_empty_(options.allow_empty),
       sampler_(sampler_options(options)),
-      tokens_(std::move(prompt.tokens)),
+      fed_{std::move(prompt.tokens), {}, 0},
       thinking_(prompt.thinking),
       answer_(tools_),
       worked_ms_(prompt.prepare_ms) {
   const std::size_t max_thinking = checked("max_thinking_tokens", options.max_thinking_tokens, 0);
-  if (tokens_.size() >= context_) {
+  if (fed_.tokens.size() >= context_) {
     throw Error(
         ErrorCode::context_limit,
-        "the conversation takes " + std::to_string(tokens_.size()) + " tokens and its limit is " +
+        "the conversation takes " + std::to_string(fed_.tokens.size()) + " tokens and its limit is " +
             std::to_string(context_) +
             ", which leaves no room for a reply; shorten it, reset it, or load the model with a larger context");
   }
   // Near the limit the answer comes first: thinking gets at most what the answer and the closing tag leave.
   const std::size_t reserve = std::min(max_tokens_, room() / 2) + model_.control.close_thinking.size();
   if (options.enable_thinking) thinking_budget_ = std::min(max_thinking, room() - std::min(room(), reserve));
-  reply_.metrics.prompt_tokens = tokens_.size();
+  reply_.metrics.prompt_tokens = fed_.tokens.size();
+  if (!thinking_) fed_.answer_begin = fed_.tokens.size();
+  if (options.lookup && session_.max_verify() > 1) lookup_.emplace();
 }
 
 bool Generation::advance(std::string& piece) {
@@ -92,30 +100,82 @@ void Generation::stop() {
   rest_.clear();
 }
 
-/// Brings the session to the end of tokens_, so that its logits are those of the next token. False: cancelled.
+/// Brings the session to where it has the logits of the next token. False: cancelled.
 bool Generation::compute() {
-  if (!started_) {
-    started_ = true;
-    if (thinking_ && thinking_budget_ == 0) close_thinking();
-    if (ended_) return true;
-    reply_.metrics.reused_tokens = session_.align(tokens_);
-    const double before = elapsed_ms();
-    if (!session_.feed(std::span(tokens_).subspan(session_.position()), cancelled_)) return false;
-    reply_.metrics.prefill_ms = elapsed_ms() - before;
-    return !cancelled_.load(std::memory_order_relaxed);
+  if (cancelled_.requested()) return false;
+  if (started_) return decode();
+  started_ = true;
+  return prefill() && !cancelled_.requested();
+}
+
+bool Generation::prefill() {
+  if (thinking_ && thinking_budget_ == 0) close_thinking();
+  if (ended_) return true;
+  reply_.metrics.reused_tokens = session_.align(fed_.tokens);
+  const double before = elapsed_ms();
+  const std::vector<std::size_t> marks = checkpoint_marks(fed_.tokens, session_.position(), model_.control.im_start);
+  if (!session_.feed(std::span(fed_.tokens).subspan(session_.position()), cancelled_, marks)) return false;
+  reply_.metrics.prefill_ms = elapsed_ms() - before;
+  // The sampler writes into the logits: those of a checkpoint are copied before it, the state, which takes longer, when
+  // the first token is out.
+  const std::span<const float> logits = session_.logits();
+  prompt_logits_ = std::make_shared<const std::vector<float>>(logits.begin(), logits.end());
+  return true;
+}
+
+bool Generation::decode() {
+  // A guess that turned out right has its logits already.
+  if (row_ + 1 < draft_.size() && fed_.tokens.size() == session_.position() + row_ + 2 &&
+      fed_.tokens.back() == draft_[row_ + 1]) {
+    ++row_;
+    ++reply_.metrics.accepted_tokens;
+    return true;
   }
-  return session_.feed(std::span(tokens_).subspan(session_.position()), cancelled_);
+  settle();
+  if (prompt_logits_ != nullptr || session_.since_checkpoint() >= kDecodeSpacing)
+    session_.checkpoint(std::exchange(prompt_logits_, nullptr));
+
+  const auto pending = std::span<const TokenId>(fed_.tokens).subspan(session_.position());
+  // A single token takes a few milliseconds: a cancel waits for it rather than lose the state.
+  if (pending.size() > 1) return session_.feed(pending, cancelled_);
+  if (lookup_) {
+    const std::size_t most = std::min(session_.max_verify(), room()) - 1;
+    const std::span<const TokenId> guesses = lookup_->guess(fed_.tokens, most);
+    if (!guesses.empty()) {
+      draft_.assign(pending.begin(), pending.end());
+      draft_.insert(draft_.end(), guesses.begin(), guesses.end());
+      row_ = 0;
+      reply_.metrics.drafted_tokens += guesses.size();
+      return session_.verify(draft_, {});
+    }
+  }
+  return session_.feed(pending, {});
+}
+
+/// Leaves a verifying pass: what was right of it stays.
+void Generation::settle() {
+  if (draft_.empty()) return;
+  session_.keep(row_ + 1);
+  lookup_->learn(draft_.size() - 1, row_);
+  draft_.clear();
+  row_ = 0;
 }
 
 TokenId Generation::choose() {
-  const std::span<float> logits = session_.logits().first(model_.vocabulary);
+  const std::span<float> logits = session_.logits(row_).first(model_.vocabulary);
+  session_.spoil_logits();
+  const auto bar = [logits](TokenId id) {
+    logits[static_cast<std::size_t>(id)] = -std::numeric_limits<float>::infinity();
+  };
   // Nothing is left to think with: the tag would only be closed again.
-  if (!thinking_ && thinking_budget_ == 0) {
-    logits[static_cast<std::size_t>(model_.control.think)] = -std::numeric_limits<float>::infinity();
+  if (!thinking_ && thinking_budget_ == 0) bar(model_.control.think);
+  if (!thinking_ && !has_answer_ && !allow_empty_) {
+    bar(model_.control.im_end);
+    bar(model_.control.endoftext);
   }
   // Control tokens are exempt from the penalty: every turn ends in the same one, and it must not grow less likely.
   recent_.clear();
-  for (const TokenId id : std::span(tokens_).last(std::min(tokens_.size(), penalty_window_))) {
+  for (const TokenId id : std::span(fed_.tokens).last(std::min(fed_.tokens.size(), penalty_window_))) {
     if (!model_.tokenizer.is_added(id)) recent_.push_back(id);
   }
   return sampler_.sample(logits, recent_);
@@ -142,9 +202,10 @@ void Generation::take_thought(TokenId token) {
     close_thinking();
     return;
   }
-  tokens_.push_back(token);
+  fed_.tokens.push_back(token);
   if (token == model_.control.think_end) {
     thinking_ = false;
+    fed_.answer_begin = fed_.tokens.size();
     return;
   }
   if (!model_.tokenizer.is_added(token)) reply_.thinking += thinking_utf8_.push(model_.tokenizer.token_bytes(token));
@@ -156,21 +217,25 @@ void Generation::take_answer(TokenId token) {
   if (token == control.think) {
     thinking_ = true;
     if (!reply_.thinking.empty()) reply_.thinking = std::string(trimmed(reply_.thinking)) + '\n';
-    tokens_.push_back(token);
+    fed_.tokens.push_back(token);
     ++reply_.metrics.thinking_tokens;
     if (--thinking_budget_ == 0) close_thinking();
     return;
   }
   ++reply_.metrics.reply_tokens;
   if (ends_turn(token)) {
-    if (token == control.im_end) tokens_.push_back(token);
+    if (token == control.im_end) fed_.tokens.push_back(token);
     end(FinishReason::stop);
     return;
   }
-  tokens_.push_back(token);
+  fed_.tokens.push_back(token);
   const bool is_text =
       !model_.tokenizer.is_added(token) || token == control.tool_call || token == control.tool_call_end;
-  if (is_text) answer_.push(model_.tokenizer.token_bytes(token));
+  if (is_text) {
+    const std::string_view bytes = model_.tokenizer.token_bytes(token);
+    has_answer_ = has_answer_ || !trimmed(bytes).empty();
+    answer_.push(bytes);
+  }
   if (reply_.metrics.reply_tokens == max_tokens_) end(FinishReason::length);
 }
 
@@ -181,16 +246,23 @@ void Generation::close_thinking() {
     end(FinishReason::length);
     return;
   }
-  tokens_.insert(tokens_.end(), close.begin(), close.end());
+  fed_.tokens.insert(fed_.tokens.end(), close.begin(), close.end());
   reply_.metrics.thinking_tokens += close.size();
   answer_.push("\n\n");
   thinking_ = false;
+  fed_.answer_begin = fed_.tokens.size();
 }
 
 void Generation::end(FinishReason reason) {
   ended_ = true;
-  if (thinking_) closing_ = thinking_close();
-  if (thinking_ || tokens_.back() != model_.control.im_end) closing_.push_back(model_.control.im_end);
+  settle();
+  if (started_ && prompt_logits_ != nullptr && session_.position() == reply_.metrics.prompt_tokens)
+    session_.checkpoint(std::exchange(prompt_logits_, nullptr));
+  if (thinking_) {
+    fed_.closing = thinking_close();
+    fed_.answer_begin = fed_.tokens.size();
+  }
+  if (thinking_ || fed_.tokens.back() != model_.control.im_end) fed_.closing.push_back(model_.control.im_end);
 
   reply_.thinking += thinking_utf8_.finish();
   reply_.thinking = std::string(trimmed(reply_.thinking));
@@ -213,7 +285,7 @@ void Generation::note_text() {
 }
 
 const std::vector<TokenId>& Generation::thinking_close() const {
-  const bool new_line = model_.tokenizer.token_bytes(tokens_.back()).ends_with('\n');
+  const bool new_line = model_.tokenizer.token_bytes(fed_.tokens.back()).ends_with('\n');
   return new_line ? model_.control.close_thinking_line : model_.control.close_thinking;
 }
 

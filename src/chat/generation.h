@@ -3,16 +3,20 @@
 #include <qwen35/chat.h>
 #include <qwen35/options.h>
 
-#include <atomic>
 #include <chrono>
 #include <cstddef>
+#include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "base/cancellation.h"
 #include "base/token.h"
 #include "chat/answer_text.h"
+#include "chat/conversation.h"
+#include "chat/lookup.h"
 #include "chat/model.h"
 #include "chat/session.h"
 #include "sampling/sampler.h"
@@ -29,13 +33,12 @@ struct Prompt {
 };
 
 /// One reply being made, token by token: prefill, thinking within its budget, the answer, the reasons to end. Changes
-/// the session's timeline and nothing else. Not movable; model, session and flag must outlive it.
+/// the session and nothing else. Not movable; model, session and the flag behind `cancelled` must outlive it.
 class Generation {
  public:
   /// Computes nothing yet. Throws invalid_argument for options out of range, context_limit when the prompt leaves no
   /// room for a token.
-  Generation(Model& model, Session& session, Prompt prompt, const GenerateOptions& options,
-             const std::atomic<bool>& cancelled);
+  Generation(Model& model, Session& session, Prompt prompt, const GenerateOptions& options, Cancellation cancelled);
   Generation(const Generation&) = delete;
   Generation& operator=(const Generation&) = delete;
 
@@ -48,13 +51,15 @@ class Generation {
 
   /// The rest is whole once ended() is true.
   [[nodiscard]] const Reply& reply() const { return reply_; }
-  /// The prompt and the reply as they were (or would next be) fed.
-  [[nodiscard]] std::vector<TokenId>& tokens() { return tokens_; }
-  /// What must follow tokens() to end the turn: empty after <|im_end|>.
-  [[nodiscard]] std::vector<TokenId>& closing() { return closing_; }
+  [[nodiscard]] Reply& reply() { return reply_; }
+  /// After the end: the prompt and the reply as they were (or would next be) fed, and what must follow to end the turn.
+  [[nodiscard]] FedTurn& fed() { return fed_; }
 
  private:
   bool compute();
+  bool prefill();
+  bool decode();
+  void settle();
   TokenId choose();
   void take(TokenId token);
   void take_thought(TokenId token);
@@ -63,26 +68,33 @@ class Generation {
   void end(FinishReason reason);
   void note_text();
   [[nodiscard]] const std::vector<TokenId>& thinking_close() const;
-  [[nodiscard]] std::size_t room() const { return context_ - tokens_.size(); }
+  [[nodiscard]] std::size_t room() const { return context_ - fed_.tokens.size(); }
   [[nodiscard]] bool ends_turn(TokenId token) const;
   [[nodiscard]] double elapsed_ms() const;
 
   Model& model_;
   Session& session_;
-  const std::atomic<bool>& cancelled_;
+  const Cancellation cancelled_;
   const nlohmann::ordered_json tools_;
   const std::size_t context_;
   const std::size_t max_tokens_;
   const std::size_t penalty_window_;
+  const bool allow_empty_;
   Sampler sampler_;
 
-  std::vector<TokenId> tokens_;
-  std::vector<TokenId> closing_;
+  FedTurn fed_;
   std::vector<TokenId> recent_;  ///< scratch: what the repetition penalty sees
   bool started_ = false;
   bool thinking_;
   bool ended_ = false;
+  bool has_answer_ = false;          ///< something but white space
   std::size_t thinking_budget_ = 0;  ///< tokens the model may still think
+
+  std::optional<Lookup> lookup_;
+  std::vector<TokenId> draft_;  ///< the tokens of the verifying pass in use: one that is certain, then guesses
+  std::size_t row_ = 0;         ///< of its logits, the one to choose from; the tokens up to there were right
+  /// Of the last token of the prompt, for a checkpoint that is made when the first token is out.
+  std::shared_ptr<const std::vector<float>> prompt_logits_;
 
   AnswerText answer_;
   std::string rest_;  ///< of the answer, known only at its end

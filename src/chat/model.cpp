@@ -8,6 +8,7 @@
 #include <string_view>
 #include <utility>
 
+#include "checkpoint/fingerprint.h"
 #include "checkpoint/weights.h"
 
 namespace qwen35 {
@@ -45,16 +46,15 @@ std::string folder_name(const std::filesystem::path& folder) {
 }  // namespace
 
 ControlTokens::ControlTokens(const Tokenizer& tokenizer)
-    : im_end(required(tokenizer, "<|im_end|>")),
+    : im_start(required(tokenizer, "<|im_start|>")),
+      im_end(required(tokenizer, "<|im_end|>")),
       endoftext(required(tokenizer, "<|endoftext|>")),
       think(required(tokenizer, "<think>")),
       think_end(required(tokenizer, "</think>")),
       tool_call(tokenizer.added_token("<tool_call>").value_or(-1)),
       tool_call_end(tokenizer.added_token("</tool_call>").value_or(-1)),
       close_thinking(tokenizer.encode_with_special("\n</think>\n\n")),
-      close_thinking_line(tokenizer.encode_with_special("</think>\n\n")) {
-  required(tokenizer, "<|im_start|>");
-}
+      close_thinking_line(tokenizer.encode_with_special("</think>\n\n")) {}
 
 Model::Model(Tokenizer tokenizer_in, std::unique_ptr<Backend> backend_in, ModelInfo info_in, std::size_t context)
     : tokenizer(std::move(tokenizer_in)),
@@ -88,9 +88,12 @@ std::unique_ptr<Model> load_model(const std::filesystem::path& folder, const Loa
   ModelWeights weights = load_weights(folder);
   info.parameters = weights.parameters;
   info.bits_per_weight = bits_per_weight(weights);
+  const std::uint64_t identity = fingerprint(weights);
   BackendOptions backend_options{.kind = options.backend, .threads = options.threads, .float32 = options.float32};
   std::unique_ptr<Backend> backend = make_backend(std::move(weights), backend_options);
-  return std::make_unique<Model>(tokenizer.get(), std::move(backend), std::move(info), options.context);
+  auto model = std::make_unique<Model>(tokenizer.get(), std::move(backend), std::move(info), options.context);
+  model->fingerprint = identity;
+  return model;
 }
 
 }  // namespace qwen35

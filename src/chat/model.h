@@ -4,6 +4,7 @@
 #include <qwen35/options.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <memory>
@@ -11,6 +12,7 @@
 #include <vector>
 
 #include "backend/backend.h"
+#include "base/fair_mutex.h"
 #include "base/token.h"
 #include "text/tokenizer.h"
 
@@ -20,6 +22,7 @@ namespace qwen35 {
 struct ControlTokens {
   explicit ControlTokens(const Tokenizer& tokenizer);  ///< throws bad_file naming the one that is missing
 
+  TokenId im_start = 0;    ///< <|im_start|>: a message begins
   TokenId im_end = 0;      ///< <|im_end|>: the turn is over
   TokenId endoftext = 0;   ///< <|endoftext|>: likewise, seen after documents
   TokenId think = 0;       ///< <think>
@@ -30,7 +33,7 @@ struct ControlTokens {
   std::vector<TokenId> close_thinking_line;  ///< the same after a newline: "</think>\n\n"
 };
 
-/// A loaded model: everything that unload() frees, but for the session.
+/// A loaded model: everything that unload() frees, but for the sessions. Conversations share it.
 struct Model {
   /// Throws bad_file when vocabulary and backend do not fit, invalid_argument when `context` exceeds the model's.
   Model(Tokenizer tokenizer, std::unique_ptr<Backend> backend, ModelInfo info, std::size_t context);
@@ -40,6 +43,9 @@ struct Model {
   ControlTokens control;
   std::size_t vocabulary;  ///< ids a reply may hold: logits past the tokenizer's are padding
   ModelInfo info;
+  /// Of the checkpoint's shapes and a sample of its weights: what a stored session must match. 0: not known.
+  std::uint64_t fingerprint = 0;
+  FairMutex turns;  ///< held by the session whose pass runs
 
   [[nodiscard]] std::size_t memory_bytes() const { return backend->memory_bytes() + tokenizer.memory_bytes(); }
 };

@@ -1,43 +1,157 @@
 #include "chat/session.h"
 
 #include <algorithm>
+#include <mutex>
+#include <new>
+#include <optional>
 
 namespace qwen35 {
 
-Session::Session(Backend& backend)
-    : backend_(backend), state_(backend.make_state()), logits_(backend.config().vocab_size) {}
+Session::Session(Backend& backend, FairMutex& turns, Checkpoints& checkpoints)
+    : backend_(backend),
+      turns_(turns),
+      checkpoints_(checkpoints),
+      state_(backend.make_state()),
+      logits_(backend.config().vocab_size) {
+  account();
+}
+
+Session::~Session() { checkpoints_.account_live(accounted_, 0); }
 
 std::size_t Session::align(std::span<const TokenId> tokens) {
-  const bool extends =
-      !broken_ && timeline_.size() < tokens.size() && std::equal(timeline_.begin(), timeline_.end(), tokens.begin());
-  if (!extends) reset();
+  if (!verified_.empty()) {  // a reply was dropped between verify() and keep()
+    verified_.clear();
+    broken_ = true;
+  }
+  const bool extends = !broken_ && timeline_.size() <= tokens.size() &&
+                       (timeline_.size() < tokens.size() || logits_valid_) &&
+                       std::equal(timeline_.begin(), timeline_.end(), tokens.begin());
+  const std::optional<Checkpoint> found = checkpoints_.find(tokens);
+  if (extends && (!found || found->position <= timeline_.size())) return timeline_.size();
+  if (!found) {
+    reset();
+    return 0;
+  }
+  timeline_.reserve(tokens.size());  // so that recording the new timeline cannot fail after the fact
+  {
+    const std::lock_guard hold(turns_);
+    backend_.restore(*state_, *found->snapshot);
+  }
+  timeline_.assign(tokens.begin(), tokens.begin() + static_cast<std::ptrdiff_t>(found->position));
+  broken_ = false;
+  last_checkpoint_ = timeline_.size();
+  logits_valid_ = found->logits != nullptr;
+  if (logits_valid_) std::copy(found->logits->begin(), found->logits->end(), logits_.begin());
+  account();
   return timeline_.size();
 }
 
-bool Session::feed(std::span<const TokenId> tokens, const std::atomic<bool>& cancelled) {
-  timeline_.reserve(timeline_.size() + tokens.size());  // so that recording what was fed cannot fail after the fact
+bool Session::feed(std::span<const TokenId> tokens, const Cancellation& cancelled, std::span<const std::size_t> marks) {
+  timeline_.reserve(timeline_.size() + tokens.size());
   while (!tokens.empty()) {
-    if (cancelled.load(std::memory_order_relaxed)) return false;
-    const auto slice = tokens.first(std::min(tokens.size(), kSlice));
-    const bool last = slice.size() == tokens.size();
-    broken_ = true;  // until the pass is known to be whole, whatever it throws
-    backend_.forward(*state_, slice, last ? LogitRows::last : LogitRows::none,
-                     last ? std::span<float>(logits_) : std::span<float>());
-    broken_ = false;
+    while (!marks.empty() && marks.front() <= position()) marks = marks.subspan(1);
+    std::size_t count = std::min(tokens.size(), kSlice);
+    if (!marks.empty()) count = std::min(count, marks.front() - position());
+    const auto slice = tokens.first(count);
+    if (!pass(slice, count == tokens.size() ? LogitRows::last : LogitRows::none, cancelled)) return false;
     timeline_.insert(timeline_.end(), slice.begin(), slice.end());
-    tokens = tokens.subspan(slice.size());
+    tokens = tokens.subspan(count);
+    logits_valid_ = tokens.empty();
+    if (!marks.empty() && marks.front() == position()) checkpoint();
   }
+  account();
   return true;
+}
+
+bool Session::verify(std::span<const TokenId> tokens, const Cancellation& cancelled) {
+  timeline_.reserve(timeline_.size() + tokens.size());
+  verified_.assign(tokens.begin(), tokens.end());
+  const std::size_t floats = tokens.size() * backend_.config().vocab_size;
+  if (logits_.size() < floats) logits_.resize(floats);
+  return pass(tokens, LogitRows::all, cancelled);
+}
+
+void Session::keep(std::size_t count) {
+  if (count < verified_.size()) {
+    const std::lock_guard hold(turns_);
+    backend_.keep(*state_, count);
+  }
+  timeline_.insert(timeline_.end(), verified_.begin(), verified_.begin() + static_cast<std::ptrdiff_t>(count));
+  verified_.clear();
+  logits_valid_ = false;
+  account();
+}
+
+std::span<float> Session::logits(std::size_t row) {
+  const std::size_t size = backend_.config().vocab_size;
+  return std::span(logits_).subspan(row * size, size);
+}
+
+void Session::checkpoint(std::shared_ptr<const std::vector<float>> logits) {
+  if (broken_ || timeline_.empty()) return;
+  last_checkpoint_ = timeline_.size();
+  if (checkpoints_.contains(timeline_, logits != nullptr)) return;
+  try {
+    std::shared_ptr<const Snapshot> snapshot;
+    {
+      const std::lock_guard hold(turns_);
+      snapshot = backend_.snapshot(*state_);
+    }
+    checkpoints_.add(timeline_, std::move(snapshot), std::move(logits));
+  } catch (const std::bad_alloc&) {  // a checkpoint saves time; the conversation does not depend on it
+    checkpoints_.shrink_to(checkpoints_.memory_bytes() / 2);
+  }
+}
+
+void Session::take_over(std::span<const TokenId> tokens, std::shared_ptr<const Snapshot> snapshot) {
+  std::vector<TokenId> timeline(tokens.begin(), tokens.end());
+  {
+    const std::lock_guard hold(turns_);
+    backend_.restore(*state_, *snapshot);
+  }
+  timeline_ = std::move(timeline);
+  verified_.clear();
+  broken_ = false;
+  logits_valid_ = false;
+  last_checkpoint_ = timeline_.size();
+  account();
+  checkpoints_.add(timeline_, std::move(snapshot));
 }
 
 std::size_t Session::memory_bytes() const {
   return state_->memory_bytes() + timeline_.capacity() * sizeof(TokenId) + logits_.capacity() * sizeof(float);
 }
 
+/// One pass in its turn. False: cancelled before it or in it.
+bool Session::pass(std::span<const TokenId> tokens, LogitRows rows, const Cancellation& cancelled) {
+  if (cancelled.requested() || !turns_.lock(cancelled)) return false;
+  const std::unique_lock hold(turns_, std::adopt_lock);
+  logits_valid_ = false;
+  broken_ = true;  // until the pass is known to be whole, whatever it throws
+  bool whole = false;
+  if (rows == LogitRows::all) {
+    whole = backend_.verify(*state_, tokens, std::span(logits_).first(tokens.size() * backend_.config().vocab_size),
+                            cancelled);
+  } else {
+    whole =
+        backend_.forward(*state_, tokens, rows, rows == LogitRows::last ? logits(0) : std::span<float>(), cancelled);
+  }
+  broken_ = !whole;
+  return whole;
+}
+
+void Session::account() {
+  const std::size_t bytes = memory_bytes();
+  checkpoints_.account_live(accounted_, bytes);
+  accounted_ = bytes;
+}
+
 void Session::reset() {
   backend_.reset(*state_);
   timeline_.clear();
   broken_ = false;
+  logits_valid_ = false;
+  last_checkpoint_ = 0;
 }
 
 }  // namespace qwen35

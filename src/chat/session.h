@@ -1,53 +1,88 @@
 #pragma once
 
-#include <atomic>
 #include <cstddef>
 #include <memory>
 #include <span>
 #include <vector>
 
 #include "backend/backend.h"
+#include "base/cancellation.h"
+#include "base/fair_mutex.h"
 #include "base/token.h"
+#include "chat/checkpoints.h"
 
 namespace qwen35 {
 
-/// One State and the timeline of tokens that were really fed to it. Owns the state; the backend must outlive the
-/// session. Not thread-safe.
+/// One State and the timeline of tokens that were really fed to it, with checkpoints to go back to. Owns the state;
+/// backend, mutex and checkpoints must outlive the session. One thread at a time; sessions over one backend may run on
+/// different threads: they take turns by the mutex, a pass each.
 class Session {
  public:
-  explicit Session(Backend& backend);
+  Session(Backend& backend, FairMutex& turns, Checkpoints& checkpoints);
+  ~Session();
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
 
-  /// Tokens the state holds, in order; always equal in number to the state's position.
+  /// Tokens the state holds, in order; always equal in number to the state's position, but after a pass that was cut
+  /// short, when the state holds nothing usable.
   [[nodiscard]] std::span<const TokenId> timeline() const { return timeline_; }
   [[nodiscard]] std::size_t position() const { return timeline_.size(); }
 
-  /// Prepares for feeding the rest of `tokens`: keeps the timeline when it is a proper prefix of them, else empties the
-  /// state, because S cannot be run backwards. Returns how many tokens are kept. Restoring a snapshot at the longest
-  /// common prefix belongs here.
+  /// Prepares for feeding the rest of `tokens`: keeps the timeline where it is a prefix of them, or goes to the longest
+  /// checkpoint that is, or starts afresh, whatever keeps most. Returns how many tokens are kept; all of them only when
+  /// logits() are those of the last one.
   std::size_t align(std::span<const TokenId> tokens);
 
-  /// Feeds `tokens` in slices and leaves the last one's logits in logits(). Returns false when `cancelled` was seen
-  /// before a slice: what was fed until then stays in the timeline. Throws what Backend::forward throws; the next
-  /// align() then starts afresh, because a pass that failed midway leaves a state nobody can vouch for.
-  bool feed(std::span<const TokenId> tokens, const std::atomic<bool>& cancelled);
+  /// Feeds `tokens` in slices and leaves the last one's logits in logits(). Makes a checkpoint at each of `marks`
+  /// (positions of the timeline, rising). Returns false when `cancelled` was seen; the next align() then goes back to
+  /// the last checkpoint if a pass was cut short. Throws what Backend::forward throws; what was fed by it is then lost
+  /// in the same way, because a pass that failed midway leaves a state nobody can vouch for.
+  bool feed(std::span<const TokenId> tokens, const Cancellation& cancelled, std::span<const std::size_t> marks = {});
 
-  /// vocab_size logits of the last token fed; scratch for the sampler.
-  [[nodiscard]] std::span<float> logits() { return logits_; }
+  /// Feeds 1 to max_verify() tokens of which some may be guesses; logits(i) are those behind the i-th. keep() must
+  /// follow before anything else. Returns false as feed() does.
+  bool verify(std::span<const TokenId> tokens, const Cancellation& cancelled);
+  /// Cuts the tokens of verify() back to the first `count`, at least one.
+  void keep(std::size_t count);
+  [[nodiscard]] std::size_t max_verify() const { return backend_.max_verify(); }
 
-  /// Bytes of state and buffers.
+  /// vocab_size logits of the last token fed, or of one verified; scratch for the sampler.
+  [[nodiscard]] std::span<float> logits(std::size_t row = 0);
+  /// logits() will be written to: they are no longer those of the last token.
+  void spoil_logits() { logits_valid_ = false; }
+
+  /// The state as it is, to be stored; the mutex must be held.
+  [[nodiscard]] std::unique_ptr<Snapshot> snapshot() const { return backend_.snapshot(*state_); }
+  /// Goes to a stored point: the state behind `tokens`. It is a checkpoint from then on.
+  void take_over(std::span<const TokenId> tokens, std::shared_ptr<const Snapshot> snapshot);
+
+  /// Makes a checkpoint here unless there is one, with `logits` if given (those of the last token).
+  void checkpoint(std::shared_ptr<const std::vector<float>> logits = nullptr);
+  /// Tokens since the last checkpoint on the way here.
+  [[nodiscard]] std::size_t since_checkpoint() const { return timeline_.size() - last_checkpoint_; }
+
+  /// Bytes of state and buffers, checkpoints apart.
   [[nodiscard]] std::size_t memory_bytes() const;
 
-  /// Most tokens in one forward pass: a cancel waits at most this long during prefill.
+  /// Most tokens in one forward pass.
   static constexpr std::size_t kSlice = 256;
 
  private:
   void reset();
+  bool pass(std::span<const TokenId> tokens, LogitRows rows, const Cancellation& cancelled);
+  void account();
 
   Backend& backend_;
+  FairMutex& turns_;
+  Checkpoints& checkpoints_;
   std::unique_ptr<State> state_;
   std::vector<TokenId> timeline_;
-  std::vector<float> logits_;
-  bool broken_ = false;
+  std::vector<TokenId> verified_;  ///< what verify() fed and keep() has not settled
+  std::vector<float> logits_;      ///< one row, or as many as were verified
+  bool logits_valid_ = false;
+  bool broken_ = false;  ///< a pass was cut short: the state is not that of the timeline
+  std::size_t last_checkpoint_ = 0;
+  std::size_t accounted_ = 0;  ///< bytes of the state that the checkpoints' budget knows of
 };
 
 }  // namespace qwen35

@@ -138,10 +138,11 @@ class Benchmark {
     const LoadedModel model(folder_, options_.load, result_.has_tokenizer);
     load_ms_.push_back(milliseconds_since(start));
     RandomTokens random(model.vocabulary());
-    Session session(model.backend());
-    const std::atomic<bool> cancelled{false};
+    FairMutex turns;
+    Checkpoints checkpoints(0);
+    Session session(model.backend(), turns, checkpoints);
     std::vector<TokenId> tokens = random.take(kFirstTokenPrompt);
-    session.feed(tokens, cancelled);
+    session.feed(tokens, {});
     Sampler sampler(SamplerOptions{.seed = 1});
     tokens.push_back(sampler.sample(session.logits().first(model.vocabulary()), tokens));
     first_token_ms_.push_back(milliseconds_since(start));
@@ -156,14 +157,13 @@ class Benchmark {
     release_freed_memory();
     reset_peak_resident();
     first_token([this](Session& session, RandomTokens& random) {
-      const std::atomic<bool> cancelled{false};
       for (std::size_t i = 0; i < options_.generate; ++i) {
         const TokenId token = random.next();
-        session.feed(std::span(&token, 1), cancelled);
+        session.feed(std::span(&token, 1), {});
       }
       const std::vector<TokenId> prompt = random.take(options_.prompts.front());
       session.align(prompt);
-      session.feed(prompt, cancelled);
+      session.feed(prompt, {});
     });
     result_.peak_resident = peak_resident_bytes();
     release_freed_memory();

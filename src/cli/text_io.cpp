@@ -1,51 +1,20 @@
 #include "cli/text_io.h"
 
-#include <fcntl.h>
 #include <qwen35/error.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
 #include <fstream>
 #include <iostream>
+#include <span>
 #include <system_error>
+
+#include "base/file_writer.h"
 
 namespace qwen35::cli {
 namespace {
 
 std::string reason() { return std::strerror(errno); }
-
-/// Owns a file descriptor and, until kept, the file's name.
-class TemporaryFile {
- public:
-  explicit TemporaryFile(const std::filesystem::path& beside) : name_(beside.string() + ".XXXXXX") {
-    fd_ = mkstemp(name_.data());  // mode 0600
-  }
-  ~TemporaryFile() {
-    if (fd_ >= 0) close(fd_);
-    if (!name_.empty()) unlink(name_.c_str());
-  }
-  TemporaryFile(const TemporaryFile&) = delete;
-  TemporaryFile& operator=(const TemporaryFile&) = delete;
-
-  [[nodiscard]] bool ok() const { return fd_ >= 0; }
-  [[nodiscard]] const std::string& name() const { return name_; }
-
-  bool write(std::string_view text) {
-    while (!text.empty()) {
-      const ssize_t written = ::write(fd_, text.data(), text.size());
-      if (written < 0 && errno == EINTR) continue;
-      if (written <= 0) return false;
-      text.remove_prefix(static_cast<std::size_t>(written));
-    }
-    return fsync(fd_) == 0 || errno == EINVAL;
-  }
-
- private:
-  std::string name_;
-  int fd_ = -1;
-};
 
 std::string slurp(std::istream& in, std::size_t limit, const std::string& name) {
   std::string text;
@@ -114,29 +83,19 @@ std::string read_all(const std::filesystem::path& path, std::size_t limit) {
 }
 
 void write_file(const std::filesystem::path& path, std::string_view text, bool overwrite) {
-  const auto fail = [&](int error) {
-    if (error == EEXIST) {
-      throw Error(ErrorCode::invalid_argument, path.string() +
-                                                   " is there already; ask for it to be overwritten, or "
-                                                   "choose another name");
-    }
-    throw Error(ErrorCode::bad_file, "cannot write " + path.string() + ": " + std::strerror(error));
-  };
   std::error_code error;
   if (const auto status = std::filesystem::status(path, error); std::filesystem::exists(status)) {
-    if (!overwrite) fail(EEXIST);
+    if (!overwrite) {
+      throw Error(ErrorCode::invalid_argument,
+                  path.string() + " is there already; ask for it to be overwritten, or choose another name");
+    }
     if (!std::filesystem::is_regular_file(status)) {
       throw Error(ErrorCode::invalid_argument, path.string() + " is not a regular file; choose another name");
     }
   }
-  TemporaryFile temporary(path);
-  if (!temporary.ok() || !temporary.write(text)) fail(errno);
-  // link() refuses a name that has come into being since the check; a file system without links must do with the check.
-  if (!overwrite) {
-    if (link(temporary.name().c_str(), path.c_str()) == 0) return;
-    if (errno == EEXIST) fail(errno);
-  }
-  if (rename(temporary.name().c_str(), path.c_str()) != 0) fail(errno);
+  FileWriter file(path);
+  file.write(std::as_bytes(std::span(text)));
+  file.commit(overwrite);
 }
 
 std::string terminal_safe(std::string_view text) {

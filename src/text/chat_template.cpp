@@ -42,21 +42,6 @@ bool has_text(const Json& object, const char* key, std::string_view text) {
   return value != nullptr && value->is_string() && text_of(*value) == text;
 }
 
-/// Appends source[begin, end) with its control ranges.
-void append_slice(PromptText& out, const PromptText& source, std::size_t begin, std::size_t end) {
-  const std::string_view text = source.text;
-  std::size_t pos = begin;
-  for (const PromptText::Range& range : source.control) {
-    const std::size_t first = std::max(range.begin, begin);
-    const std::size_t last = std::min(range.end, end);
-    if (first >= last) continue;
-    out.append_plain(text.substr(pos, first - pos));
-    out.append_control(text.substr(first, last - first));
-    pos = last;
-  }
-  out.append_plain(text.substr(pos, end - pos));
-}
-
 /// A part of some rendered content, as offsets, so that trimming and splitting keep its control ranges.
 struct Slice {
   const PromptText* source;
@@ -85,24 +70,21 @@ class Renderer {
   Renderer(const Json& messages, const Json& tools, const TemplateOptions& options)
       : messages_(messages), tools_(tools), options_(options) {}
 
-  PromptText render(std::size_t first_message) {
+  ChatText render(std::size_t first_message) {
     check_shapes(first_message);
     render_head();
     last_query_ = find_last_query();
-    std::size_t cut = 0;
+    std::vector<std::size_t> begins;
     for (std::size_t i = 0; i < messages_.size(); ++i) {
-      if (i == first_message && i > 0) cut = out_.text.size();
+      begins.push_back(out_.text.size());
       render_message(i);
     }
-    if (first_message > 0 && first_message == messages_.size()) cut = out_.text.size();
+    begins.push_back(out_.text.size());
     if (options_.add_generation_prompt) {
       out_.append_control("<|im_start|>assistant\n");
       out_.append_control(options_.enable_thinking ? "<think>\n" : "<think>\n\n</think>\n\n");
     }
-    if (cut == 0) return std::move(out_);
-    PromptText rest;
-    append_slice(rest, out_, cut, out_.text.size());
-    return rest;
+    return {std::move(out_), std::move(begins)};
   }
 
  private:
@@ -292,7 +274,7 @@ class Renderer {
     }
   }
 
-  void append(const Slice& slice) { append_slice(out_, *slice.source, slice.begin, slice.end); }
+  void append(const Slice& slice) { out_.append_part(*slice.source, slice.begin, slice.end); }
   void append_text(std::string_view text) { out_.append_plain(to_valid_utf8(text)); }
 
   const Json& messages_;
@@ -308,7 +290,15 @@ class Renderer {
 
 PromptText render_chat(const Json& messages, const Json& tools, const TemplateOptions& options,
                        std::size_t first_message) {
-  return Renderer(messages, tools, options).render(first_message);
+  ChatText chat = Renderer(messages, tools, options).render(first_message);
+  if (first_message == 0) return std::move(chat.text);
+  PromptText rest;
+  rest.append_part(chat.text, chat.message_begin[first_message], chat.text.text.size());
+  return rest;
+}
+
+ChatText render_chat_parts(const Json& messages, const Json& tools, const TemplateOptions& options) {
+  return Renderer(messages, tools, options).render(0);
 }
 
 Json to_json(std::span<const Message> messages) {

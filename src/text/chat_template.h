@@ -33,6 +33,18 @@ struct TemplateOptions {
 PromptText render_chat(const nlohmann::ordered_json& messages, const nlohmann::ordered_json& tools,
                        const TemplateOptions& options, std::size_t first_message = 0);
 
+/// A rendered chat and where its messages lie in it.
+struct ChatText {
+  PromptText text;
+  /// First byte of each message's part, and behind them where the generation prompt begins (or the text ends). The
+  /// system message and the tools stand before messages[0] or in its place: its part begins at their end.
+  std::vector<std::size_t> message_begin;
+};
+
+/// render_chat() of the whole list, with the places.
+ChatText render_chat_parts(const nlohmann::ordered_json& messages, const nlohmann::ordered_json& tools,
+                           const TemplateOptions& options);
+
 /// The JSON form of public messages, for render_chat.
 nlohmann::ordered_json to_json(std::span<const Message> messages);
 

@@ -27,6 +27,8 @@ struct PromptText {
 
   void append_control(std::string_view piece);
   void append_plain(std::string_view piece);
+  /// Appends bytes [begin, end) of `source` with their control ranges.
+  void append_part(const PromptText& source, std::size_t begin, std::size_t end);
 };
 
 /// Byte-level BPE as tokenizer.json describes it: added tokens, NFC, split regex, byte alphabet, merges by rank. Ids

@@ -170,6 +170,7 @@ TEST_F(ChatTest, ThePenaltySparesControlTokens) {
   GenerateOptions options = greedy();
   options.repetition_penalty = 30;  // 20 / 30 is below the noise: whatever is penalised loses
   options.max_tokens = 8;
+  options.allow_empty = true;
   stage_->script = {std::string(kNoThought) + "<|im_end|>", std::string(kNoThought) + "<|im_end|>"};
   chat_.generate("x", options);
   chat_.generate("y", options);  // <|im_end|> is in the window by now
@@ -246,16 +247,18 @@ TEST_F(ChatTest, HostileOptionsAreRefusedByName) {
   refused([&](GenerateOptions& o) { o.tools = "{}"; }, "tools");
 }
 
-TEST_F(ChatTest, UnloadFreesAndReloadComputesTheHistoryAgain) {
+TEST_F(ChatTest, UnloadFreesTheModelAndReloadTakesTheSessionUp) {
   answers({"Hello.", "Yes."});
   chat_.generate("Hi", greedy());
   const std::string fed = stage_->text();
+  const std::size_t fed_tokens = stage_->history.size();
   EXPECT_GT(chat_.memory_footprint(), 1'000'000U);
   EXPECT_TRUE(chat_.is_loaded());
   chat_.unload();
   EXPECT_EQ(stage_->alive, 0);
   EXPECT_FALSE(chat_.is_loaded());
-  EXPECT_EQ(chat_.memory_footprint(), 0U);
+  EXPECT_GT(chat_.memory_footprint(), 0U);  // the session
+  EXPECT_LT(chat_.memory_footprint(), 10'000U);
   EXPECT_EQ(chat_.info().name, "fake-model");
   EXPECT_EQ(chat_.messages().size(), 2U);
   EXPECT_EQ(code_of([&] { chat_.generate("More", greedy()); }, "reload()"), ErrorCode::not_loaded);
@@ -266,8 +269,30 @@ TEST_F(ChatTest, UnloadFreesAndReloadComputesTheHistoryAgain) {
   EXPECT_EQ(stage_->loads, 2U);
   EXPECT_TRUE(chat_.is_loaded());
   EXPECT_EQ(chat_.generate("More", greedy()), "Yes.");
+  EXPECT_EQ(chat_.last_reply().metrics.reused_tokens, fed_tokens);
+  EXPECT_THAT(stage_->text(), testing::StartsWith(fed + "<|im_end|>\n<|im_start|>user\nMore"));
+}
+
+TEST_F(ChatTest, UnloadKeepsNoMoreOfTheSessionThanItMay) {
+  answers({"Hello.", "Yes."});
+  chat_.generate("Hi", greedy());
+  const std::string fed = stage_->text();
+  chat_.unload({.keep_session = 0});
+  EXPECT_EQ(chat_.memory_footprint(), 0U);
+  chat_.reload();
+  EXPECT_EQ(chat_.generate("More", greedy()), "Yes.");
   EXPECT_EQ(chat_.last_reply().metrics.reused_tokens, 0U);
   EXPECT_THAT(stage_->text(), testing::StartsWith(fed + "<|im_end|>\n<|im_start|>user\nMore"));
+}
+
+TEST_F(ChatTest, AnEmptyReplyIsBarredUnlessAllowed) {
+  stage_->script = {std::string(kNoThought) + "<|im_end|>", std::string(kNoThought) + "<|im_end|>"};
+  GenerateOptions options = greedy();
+  options.max_tokens = 4;
+  EXPECT_NE(chat_.generate("x", options), "");
+  options.allow_empty = true;
+  EXPECT_EQ(chat_.generate("y", options), "");
+  EXPECT_EQ(chat_.last_reply().finish_reason, FinishReason::stop);
 }
 
 TEST_F(ChatTest, AFailedReloadLeavesItUnloaded) {

@@ -26,15 +26,18 @@ class ConversationTest : public testing::Test {
     const auto more = tokenizer_.encode_with_special(reply);
     tokens.insert(tokens.end(), more.begin(), more.end());
     message.role = "assistant";
-    conversation_.commit(std::move(turn), std::move(message), std::move(tokens),
-                         tokenizer_.encode_with_special(closing));
+    const std::size_t answer =
+        more.size() - tokenizer_.encode(message.content).size() - (reply.ends_with("<|im_end|>") ? 1 : 0);
+    const std::size_t answer_begin = turn.tokens.size() + answer;
+    conversation_.commit(tokenizer_, std::move(turn), std::move(message),
+                         {std::move(tokens), tokenizer_.encode_with_special(closing), answer_begin});
   }
 
   Turn next(std::string_view prompt, const GenerateOptions& options) {
-    return conversation_.next_turn(tokenizer_, prompt, options);
+    return conversation_.next_turn(tokenizer_, prompt, options, context_);
   }
   Turn next(const std::vector<Message>& messages, const GenerateOptions& options) {
-    return conversation_.next_turn(tokenizer_, std::span<const Message>(messages), options);
+    return conversation_.next_turn(tokenizer_, std::span<const Message>(messages), options, context_);
   }
 
   static std::string refusal(const std::function<void()>& call) {
@@ -49,6 +52,7 @@ class ConversationTest : public testing::Test {
 
   Tokenizer tokenizer_ = Tokenizer::from_json(byte_tokenizer_json(), "bytes");
   Conversation conversation_;
+  std::size_t context_ = 100000;
 };
 
 TEST_F(ConversationTest, TheFirstTurnIsTheTemplate) {

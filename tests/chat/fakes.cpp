@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <nlohmann/json.hpp>
 #include <numeric>
 
@@ -35,6 +36,12 @@ class FakeState : public State {
  public:
   [[nodiscard]] std::size_t position() const override { return tokens.size(); }
   [[nodiscard]] std::size_t memory_bytes() const override { return 1000 + tokens.size(); }
+  std::vector<TokenId> tokens;
+};
+
+struct FakeSnapshot : Snapshot {
+  [[nodiscard]] std::size_t position() const override { return tokens.size(); }
+  [[nodiscard]] std::size_t memory_bytes() const override { return 1000; }
   std::vector<TokenId> tokens;
 };
 
@@ -80,6 +87,56 @@ class FakeBackend : public Backend {
     stage_->passes.push_back(tokens.size());
     if (rows == LogitRows::none) return true;
 
+    write_logits(fed, logits);
+    return true;
+  }
+
+  [[nodiscard]] std::size_t max_verify() const override { return stage_->max_verify; }
+  bool verify(State& state, std::span<const TokenId> tokens, std::span<float> logits, const Cancellation&) override {
+    if (tokens.empty() || tokens.size() > max_verify()) throw Error(ErrorCode::internal, "too many tokens to verify");
+    if (logits.size() != tokens.size() * config_.vocab_size) throw Error(ErrorCode::internal, "wrong logits size");
+    stage_->on_forward();
+    auto& fed = dynamic_cast<FakeState&>(state).tokens;
+    before_verify_ = fed.size();
+    for (std::size_t i = 0; i < tokens.size(); ++i) {
+      fed.push_back(tokens[i]);
+      write_logits(fed, logits.subspan(i * config_.vocab_size, config_.vocab_size));
+    }
+    stage_->history = fed;
+    stage_->passes.push_back(tokens.size());
+    return true;
+  }
+  void keep(State& state, std::size_t count) override {
+    auto& fed = dynamic_cast<FakeState&>(state).tokens;
+    fed.resize(before_verify_ + count);
+    stage_->history = fed;
+  }
+
+  [[nodiscard]] std::unique_ptr<Snapshot> snapshot(const State& state) const override {
+    auto copy = std::make_unique<FakeSnapshot>();
+    copy->tokens = dynamic_cast<const FakeState&>(state).tokens;
+    ++stage_->snapshots;
+    return copy;
+  }
+  void restore(State& state, const Snapshot& snapshot) const override {
+    dynamic_cast<FakeState&>(state).tokens = dynamic_cast<const FakeSnapshot&>(snapshot).tokens;
+    stage_->history = dynamic_cast<const FakeSnapshot&>(snapshot).tokens;
+    ++stage_->restores;
+  }
+  [[nodiscard]] std::string snapshot_format() const override { return "fake 1"; }
+  void write_snapshot(const Snapshot& snapshot,
+                      const std::function<void(std::span<const std::byte>)>& sink) const override {
+    sink(std::as_bytes(std::span(dynamic_cast<const FakeSnapshot&>(snapshot).tokens)));
+  }
+  [[nodiscard]] std::unique_ptr<Snapshot> read_snapshot(std::span<const std::byte> bytes) const override {
+    auto snapshot = std::make_unique<FakeSnapshot>();
+    snapshot->tokens.resize(bytes.size() / sizeof(TokenId));
+    if (!bytes.empty()) std::memcpy(snapshot->tokens.data(), bytes.data(), bytes.size());
+    return snapshot;
+  }
+
+ private:
+  void write_logits(const std::vector<TokenId>& fed, std::span<float> logits) const {
     std::uint64_t hash = 1469598103934665603U;
     for (const TokenId id : fed) hash = (hash ^ static_cast<std::uint64_t>(id)) * 1099511628211U;
     for (float& logit : logits) {
@@ -88,16 +145,8 @@ class FakeBackend : public Backend {
     }
     for (std::size_t id = kFirstAdded + kAdded.size(); id < logits.size(); ++id) logits[id] = 50;  // padding tempts
     logits[static_cast<std::size_t>(next(text_of(fed)))] = 20;
-    return true;
   }
 
-  [[nodiscard]] std::unique_ptr<Snapshot> snapshot(const State&) const override { return nullptr; }
-  void restore(State&, const Snapshot&) const override {}
-  [[nodiscard]] std::string snapshot_format() const override { return "fake 1"; }
-  void write_snapshot(const Snapshot&, const std::function<void(std::span<const std::byte>)>&) const override {}
-  [[nodiscard]] std::unique_ptr<Snapshot> read_snapshot(std::span<const std::byte>) const override { return nullptr; }
-
- private:
   [[nodiscard]] TokenId next(const std::string& history) const {
     std::size_t turns = 0;
     std::size_t tail_begin = 0;
@@ -120,6 +169,7 @@ class FakeBackend : public Backend {
 
   std::shared_ptr<Stage> stage_;
   ModelConfig config_;
+  std::size_t before_verify_ = 0;
 };
 
 }  // namespace

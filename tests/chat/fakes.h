@@ -33,10 +33,13 @@ struct Stage {
   std::function<void()> on_forward = [] {};  ///< before each pass; may throw or cancel
   std::size_t vocab_size = 300;              ///< some of it padding past the tokenizer's
   std::size_t max_positions = 100000;
+  std::size_t max_verify = 1;  ///< above 1: guesses are made and checked
 
   std::vector<std::size_t> passes;  ///< tokens of each pass
   std::vector<TokenId> history;     ///< what the state holds
   std::size_t resets = 0;
+  std::size_t snapshots = 0;
+  std::size_t restores = 0;
   std::size_t loads = 0;
   int alive = 0;  ///< backends that exist
 

@@ -72,7 +72,7 @@ TEST_P(RealModelTest, ReusedTokensGiveTheReplyThatRefillingGives) {
     EXPECT_EQ(refilled.generate(prompt, options), reply);
     EXPECT_EQ(refilled.last_reply().metrics.reused_tokens, 0U);
     EXPECT_EQ(refilled.last_reply().metrics.prompt_tokens, kept.last_reply().metrics.prompt_tokens);
-    refilled.unload();  // the next turn computes the same tokens from the start
+    refilled.unload({.keep_session = 0});  // the next turn computes the same tokens from the start
     refilled.reload();
   }
   EXPECT_GT(kept.last_reply().metrics.reused_tokens, 0U);
@@ -86,7 +86,7 @@ TEST_P(RealModelTest, SaysWhatItHoldsAndFreesIt) {
   EXPECT_GT(loaded, 0U);
   chat.generate("Hello", options);
   EXPECT_GE(chat.memory_footprint(), loaded);
-  chat.unload();
+  chat.unload({.keep_session = 0});
   EXPECT_EQ(chat.memory_footprint(), 0U);
   std::ifstream maps("/proc/self/maps");
   for (std::string line; std::getline(maps, line);) {

@@ -79,8 +79,8 @@ TEST_F(StreamTest, AnAbandonedStreamKeepsWhatWasGenerated) {
   EXPECT_EQ(stage_->resets, 0U);
 }
 
-TEST_F(StreamTest, AStreamAbandonedInsideThinkingIsClosed) {
-  stage_->script = {"<think>\nabc\n</think>\n\nx<|im_end|>", "<think>\n\n</think>\n\nYes.<|im_end|>"};
+TEST_F(StreamTest, AReplyStoppedInsideThinkingLeavesTheQuestion) {
+  stage_->script = {"<think>\nabc\n</think>\n\nx<|im_end|>"};
   int passes = 0;
   stage_->on_forward = [&] {
     if (++passes == 3) chat_.cancel();
@@ -90,18 +90,19 @@ TEST_F(StreamTest, AStreamAbandonedInsideThinkingIsClosed) {
   EXPECT_EQ(reply.finish_reason, FinishReason::cancelled);
   EXPECT_EQ(reply.text, "");
   EXPECT_EQ(reply.thinking, "abc");
+  EXPECT_THAT(chat_.messages(), ElementsAre(Message{"user", "Hi"}));
+  stage_->script = {"<think>\n\n</think>\n\nYes.<|im_end|>"};
   EXPECT_EQ(chat_.generate("More", greedy()), "Yes.");
-  EXPECT_THAT(stage_->text(), HasSubstr("<think>\nabc\n</think>\n\n<|im_end|>\n<|im_start|>user\nMore"));
+  EXPECT_THAT(stage_->text(), HasSubstr("user\nHi<|im_end|>\n<|im_start|>user\nMore"));
 }
 
-TEST_F(StreamTest, AStreamNeverBegunIsAnEmptyReply) {
+TEST_F(StreamTest, AStreamNeverBegunLeavesTheQuestion) {
   answers({"abc", "Yes."});
   { const ReplyStream stream = chat_.stream("Hi", greedy()); }
-  EXPECT_THAT(chat_.messages(), ElementsAre(Message{"user", "Hi"}, Message{"assistant", ""}));
+  EXPECT_THAT(chat_.messages(), ElementsAre(Message{"user", "Hi"}));
   EXPECT_TRUE(stage_->passes.empty());
-  EXPECT_EQ(chat_.generate("More", greedy()), "Yes.");
-  EXPECT_THAT(stage_->text(),
-              HasSubstr("user\nHi<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n<|im_end|>\n"));
+  EXPECT_EQ(chat_.generate("More", greedy()), "abc");
+  EXPECT_THAT(stage_->text(), HasSubstr("user\nHi<|im_end|>\n<|im_start|>user\nMore<|im_end|>\n"));
 }
 
 TEST_F(StreamTest, ACallbackStopsTheReply) {
@@ -131,17 +132,59 @@ TEST_F(StreamTest, ACancelStopsTheReplyAndNotTheNext) {
 }
 
 TEST_F(StreamTest, ACancelIsSeenDuringPrefill) {
-  answers({"abc", "Yes."});
   const std::string long_prompt(4 * Session::kSlice, 'x');
-  stage_->on_forward = [&] { chat_.cancel(); };
+  int passes = 0;
+  stage_->on_forward = [&] {
+    if (++passes == 2) chat_.cancel();
+  };
   const Reply reply = chat_.stream(long_prompt, greedy(), {});
   stage_->on_forward = [] {};
   EXPECT_EQ(reply.finish_reason, FinishReason::cancelled);
-  EXPECT_EQ(stage_->passes.size(), 1U);
+  EXPECT_EQ(stage_->passes.size(), 1U) << "the second was cut short";
   EXPECT_EQ(reply.text, "");
   EXPECT_EQ(reply.metrics.reply_tokens, 0U);
+  EXPECT_THAT(chat_.messages(), ElementsAre(Message{"user", long_prompt}));
+  answers({"Yes."});
   EXPECT_EQ(chat_.generate("More", greedy()), "Yes.");
-  EXPECT_EQ(chat_.last_reply().metrics.reused_tokens, Session::kSlice) << "the slice fed before the cancel is lost";
+}
+
+TEST_F(StreamTest, ACancelBeforeTheStartIsNotLostAndStopsOneReply) {
+  answers({"abc"});
+  chat_.cancel();
+  EXPECT_EQ(chat_.generate("Hi", greedy()), "");
+  EXPECT_EQ(chat_.last_reply().finish_reason, FinishReason::cancelled);
+  EXPECT_TRUE(stage_->passes.empty());
+  EXPECT_EQ(chat_.generate("Hello?", greedy()), "abc");
+  chat_.cancel();
+  EXPECT_TRUE(chat_.clear_cancel());
+  EXPECT_FALSE(chat_.clear_cancel());
+  EXPECT_EQ(chat_.regenerate(greedy()), "abc");
+}
+
+TEST_F(StreamTest, ACancelThatComesWithTheEndDoesNotReachTheNextReply) {
+  answers({"abc", "Yes."});
+  std::string text;
+  chat_.stream("Hi", greedy(), [&](std::string_view piece) {
+    text += piece;
+    if (text == "abc") chat_.cancel();
+    return true;
+  });
+  EXPECT_EQ(chat_.generate("More", greedy()), "Yes.");
+}
+
+TEST_F(StreamTest, AStopTokenStopsItsOwnCall) {
+  answers({"abc", "Yes."});
+  std::stop_source early;
+  early.request_stop();
+  GenerateOptions options = greedy();
+  options.cancel = early.get_token();
+  EXPECT_EQ(chat_.generate("Hi", options), "");
+  EXPECT_EQ(chat_.last_reply().finish_reason, FinishReason::cancelled);
+  std::stop_source source;
+  options.cancel = source.get_token();
+  const Reply reply = chat_.stream("Again", options, [&](std::string_view) { return source.request_stop(); });
+  EXPECT_EQ(reply.text, "a");
+  EXPECT_EQ(chat_.generate("More", greedy()), "Yes.");
 }
 
 TEST_F(StreamTest, ACancelDuringTheLastSliceOfPrefillGivesNoText) {
