@@ -7,12 +7,15 @@
 #include <cmath>
 #include <limits>
 #include <string>
+#include <utility>
 
 namespace qwen35 {
 namespace {
 
 constexpr double kWeightOne = 0x1p32;       // weight of the best candidate; 2^31 of them still fit 64 bits
 constexpr double kLeastExponent = -22.181;  // just below ln(2^-32): weights under it are 0
+constexpr float kBan = 100;                 // a bias of -kBan bans
+constexpr std::size_t kMostBiases = 1024;
 constexpr float kLargest = std::numeric_limits<float>::max();
 
 [[noreturn]] void refuse(const char* option, const std::string& found, const char* expected) {
@@ -34,7 +37,29 @@ void check(const SamplerOptions& options) {
   if (options.repetition_window < 0 || options.repetition_window > (1 << 20)) {
     refuse("repetition_window", std::to_string(options.repetition_window), "a count from 0 to 1048576");
   }
+  if (!(options.min_p >= 0 && options.min_p < 1)) {
+    refuse("min_p", std::to_string(options.min_p), "a number in [0, 1); 0 is off");
+  }
+  if (!(options.presence_penalty >= -2 && options.presence_penalty <= 2)) {
+    refuse("presence_penalty", std::to_string(options.presence_penalty), "a number in [-2, 2]; 0 is off");
+  }
+  if (!(options.frequency_penalty >= -2 && options.frequency_penalty <= 2)) {
+    refuse("frequency_penalty", std::to_string(options.frequency_penalty), "a number in [-2, 2]; 0 is off");
+  }
+  if (options.logit_bias.size() > kMostBiases) {
+    refuse("logit_bias", "a list of " + std::to_string(options.logit_bias.size()), "at most 1024 tokens");
+  }
+  for (const LogitBias& item : options.logit_bias) {
+    if (item.token < 0) refuse("logit_bias", "for token " + std::to_string(item.token), "token ids from 0 on");
+    if (!(item.bias >= -kBan && item.bias <= kBan)) {
+      refuse("logit_bias", std::to_string(item.bias) + " for token " + std::to_string(item.token),
+             "a number in [-100, 100]; -100 bans the token");
+    }
+  }
 }
+
+/// A logit changed by a penalty: never infinite, because that means banned.
+float finite(float logit) { return std::clamp(logit, -kLargest, kLargest); }
 
 /// exp(x) for x in [-23, 0], from additions and multiplications alone so that every platform rounds alike (this file is
 /// compiled without contraction to fused operations). Cody-Waite reduction, Taylor to r^12 on |r| <= ln(2)/2.
@@ -50,8 +75,8 @@ double exponential(double x) {
 [[noreturn]] void refuse_logits(std::size_t count) {
   throw Error(ErrorCode::internal,
               "none of the " + std::to_string(count) +
-                  " logits is finite, so no token can be chosen; the weights or the backend are at "
-                  "fault");
+                  " logits is finite, so no token can be chosen; either every token is banned (logit_bias, a "
+                  "mask), or the weights or the backend are at fault");
 }
 
 TokenId best_token(std::span<const float> logits) {
@@ -81,8 +106,10 @@ Sampler::Sampler(const SamplerOptions& options) : options_(options) {
   }
 }
 
-TokenId Sampler::sample(std::span<float> logits, std::span<const TokenId> history) {
+TokenId Sampler::sample(std::span<float> logits, std::span<const TokenId> history, std::span<const TokenId> generated) {
+  add_bias(logits);
   penalize(logits, history);
+  penalize_counts(logits, generated);
   if (options_.temperature == 0) return best_token(logits);
 
   if (options_.top_k > 0) {
@@ -93,6 +120,7 @@ TokenId Sampler::sample(std::span<float> logits, std::span<const TokenId> histor
   if (candidates_.empty()) refuse_logits(logits.size());
   std::uint64_t total = weigh();
   if (options_.top_p < 1) total = cut_tail(total);
+  if (options_.min_p > 0) total = cut_unlikely();
 
   std::uint64_t rest = draw_below(total);
   for (const Candidate& candidate : candidates_) {
@@ -106,6 +134,14 @@ bool Sampler::before(const Candidate& a, const Candidate& b) {
   return a.logit > b.logit || (a.logit == b.logit && a.id < b.id);
 }
 
+void Sampler::add_bias(std::span<float> logits) const {
+  for (const LogitBias& item : options_.logit_bias) {
+    const auto id = static_cast<std::size_t>(item.token);
+    if (id >= logits.size() || !std::isfinite(logits[id])) continue;
+    logits[id] = item.bias == -kBan ? -std::numeric_limits<float>::infinity() : finite(logits[id] + item.bias);
+  }
+}
+
 void Sampler::penalize(std::span<float> logits, std::span<const TokenId> history) {
   if (options_.repetition_penalty == 1 || options_.repetition_window == 0) return;
   const std::size_t window = std::min(history.size(), static_cast<std::size_t>(options_.repetition_window));
@@ -117,8 +153,24 @@ void Sampler::penalize(std::span<float> logits, std::span<const TokenId> history
     if (id < 0 || static_cast<std::size_t>(id) >= logits.size()) continue;
     float& logit = logits[static_cast<std::size_t>(id)];
     if (!std::isfinite(logit)) continue;
-    const float penalized = logit > 0 ? logit / options_.repetition_penalty : logit * options_.repetition_penalty;
-    logit = std::clamp(penalized, -kLargest, kLargest);
+    logit = finite(logit > 0 ? logit / options_.repetition_penalty : logit * options_.repetition_penalty);
+  }
+}
+
+void Sampler::penalize_counts(std::span<float> logits, std::span<const TokenId> generated) {
+  if ((options_.presence_penalty == 0 && options_.frequency_penalty == 0) || generated.empty()) return;
+  if (counts_.size() < logits.size()) counts_.resize(logits.size());
+  const auto known = [&](TokenId id) { return id >= 0 && static_cast<std::size_t>(id) < logits.size(); };
+  for (const TokenId id : generated) {
+    if (known(id)) ++counts_[static_cast<std::size_t>(id)];
+  }
+  // The second walk applies each count once and leaves the table empty for the next call.
+  for (const TokenId id : generated) {
+    if (!known(id)) continue;
+    const auto count = static_cast<float>(std::exchange(counts_[static_cast<std::size_t>(id)], 0));
+    float& logit = logits[static_cast<std::size_t>(id)];
+    if (count == 0 || !std::isfinite(logit)) continue;
+    logit = finite(logit - (options_.presence_penalty + options_.frequency_penalty * count));
   }
 }
 
@@ -190,6 +242,15 @@ std::uint64_t Sampler::cut_tail(std::uint64_t total) {
   }
   candidates_.resize(kept);
   return sum;
+}
+
+/// Min-p (Nguyen et al. 2024): drops what is less likely than this share of the best. Returns the weight of the rest.
+std::uint64_t Sampler::cut_unlikely() {
+  const double least = static_cast<double>(options_.min_p) * kWeightOne;
+  std::erase_if(candidates_, [&](const Candidate& c) { return static_cast<double>(c.weight) < least; });
+  std::uint64_t total = 0;
+  for (const Candidate& candidate : candidates_) total += candidate.weight;
+  return total;
 }
 
 /// Uniform in [0, bound), bound >= 1, without bias: values past the bound are drawn again.

@@ -10,6 +10,13 @@
 
 namespace qwen35 {
 
+/// What is added to one token's logit.
+struct LogitBias {
+  TokenId token = 0;
+  float bias = 0;  ///< in [-100, 100]; -100 bans the token
+  bool operator==(const LogitBias&) const = default;
+};
+
 /// Defaults as in qwen35::GenerateOptions.
 struct SamplerOptions {
   float temperature = 0.6F;         ///< 0: greedy; otherwise in (0, 100]
@@ -18,22 +25,36 @@ struct SamplerOptions {
   float repetition_penalty = 1.1F;  ///< in (0, 100]; 1: off
   int repetition_window = 64;       ///< in [0, 1048576] tokens
   std::uint64_t seed = 0;
+  float min_p = 0;                         ///< in [0, 1): least share of the best candidate's probability; 0: off
+  float presence_penalty = 0;              ///< in [-2, 2]: taken off once for each token the reply holds; 0: off
+  float frequency_penalty = 0;             ///< in [-2, 2]: taken off for each time it comes there; 0: off
+  std::vector<LogitBias> logit_bias = {};  ///< at most 1024; a token named twice gets both
 };
 
-/// Picks tokens from logits: repetition penalty (Keskar et al. 2019, section 4.1: a positive logit is divided by it, a
-/// negative one multiplied), then temperature, top-k, top-p over what top-k left, then one draw. Not thread-safe.
-/// With the same seed, options and logits the same tokens come out on every platform: own integer generator
-/// (xoshiro256**, seeded by splitmix64), own exponential, draws among integer weights.
+/// Picks tokens from logits, in this order:
+///   1. logit bias: the caller's correction of the model, so all that follows sees corrected logits;
+///   2. repetition penalty (Keskar et al. 2019, section 4.1: a positive logit is divided by it, a negative one
+///      multiplied), then presence and frequency penalties (OpenAI's formula: logit -= presence + frequency · count).
+///      Penalties are in units of logits, so they come before temperature;
+///   3. temperature;
+///   4. top-k, top-p over what top-k left, min-p over what top-p left: top-k bounds the work, top-p looks at shares of
+///      the whole, and min-p, which compares with the best candidate alone, cuts the same wherever it stands;
+///   5. one draw.
+/// Not thread-safe. With the same seed, options and logits the same tokens come out on every platform: own integer
+/// generator (xoshiro256**, seeded by splitmix64), own exponential, draws among integer weights.
 class Sampler {
  public:
   /// Throws invalid_argument naming the option.
   explicit Sampler(const SamplerOptions& options);
 
   /// The next token. `logits` (vocabulary long) is scratch afterwards; `history` holds the tokens so far, oldest first:
-  /// the penalty looks at the last `repetition_window` of them, ids outside the vocabulary are passed over.
-  /// Logits that are NaN or infinite are never chosen; ties go to the lower id. Throws internal when no finite logit is
-  /// left.
-  TokenId sample(std::span<float> logits, std::span<const TokenId> history);
+  /// the repetition penalty looks at the last `repetition_window` of them. `generated` holds those of the reply alone:
+  /// presence and frequency penalties count them (anew each time, some 10 ns a token, so that a reply may also be cut
+  /// back). Which tokens are exempt is the caller's choice: it leaves them out of both. Ids outside the vocabulary are
+  /// passed over, also those of a bias.
+  /// Logits that are NaN or infinite are never chosen: a mask sets them to -infinity. Ties go to the lower id. Throws
+  /// internal when no finite logit is left.
+  TokenId sample(std::span<float> logits, std::span<const TokenId> history, std::span<const TokenId> generated = {});
 
  private:
   struct Candidate {
@@ -43,11 +64,14 @@ class Sampler {
   };
 
   static bool before(const Candidate& a, const Candidate& b);
+  void add_bias(std::span<float> logits) const;
   void penalize(std::span<float> logits, std::span<const TokenId> history);
+  void penalize_counts(std::span<float> logits, std::span<const TokenId> generated);
   void keep_best(std::span<const float> logits, std::size_t count);
   void keep_likely(std::span<const float> logits);
   std::uint64_t weigh();
   std::uint64_t cut_tail(std::uint64_t total);
+  std::uint64_t cut_unlikely();
   std::uint64_t draw_below(std::uint64_t bound);
   std::uint64_t next_random();
 
@@ -55,6 +79,7 @@ class Sampler {
   std::array<std::uint64_t, 4> random_{};
   std::vector<Candidate> candidates_;
   std::vector<TokenId> seen_;
+  std::vector<std::uint32_t> counts_;  ///< by token, all 0 between calls; empty until a penalty needs it
 };
 
 }  // namespace qwen35
