@@ -3,8 +3,6 @@
 #include <qwen35/error.h>
 
 #include <algorithm>
-#include <limits>
-#include <random>
 #include <span>
 #include <utility>
 
@@ -12,22 +10,6 @@
 
 namespace qwen35 {
 namespace {
-
-SamplerOptions sampler_options(const GenerateOptions& options) {
-  std::uint64_t seed = 0;
-  if (options.seed) {
-    seed = *options.seed;
-  } else {
-    std::random_device device;
-    seed = (static_cast<std::uint64_t>(device()) << 32) ^ device();
-  }
-  return {.temperature = options.temperature,
-          .top_k = options.top_k,
-          .top_p = options.top_p,
-          .repetition_penalty = options.repetition_penalty,
-          .repetition_window = options.repetition_window,
-          .seed = seed};
-}
 
 /// Tokens of a reply between two checkpoints: what a barge-in has to compute again at most.
 constexpr std::size_t kDecodeSpacing = 64;
@@ -50,9 +32,8 @@ Generation::Generation(Model& model, Session& session, Prompt prompt, const Gene
       tools_(std::move(prompt.tools)),
       context_(model.info.context),
       max_tokens_(checked("max_tokens", options.max_tokens, 1)),
-      penalty_window_(checked("repetition_window", options.repetition_window, 0)),
       allow_empty_(options.allow_empty),
-      sampler_(sampler_options(options)),
+      chooser_(model, options),
       fed_{std::move(prompt.tokens), {}, 0},
       thinking_(prompt.thinking),
       answer_(tools_),
@@ -70,6 +51,7 @@ Generation::Generation(Model& model, Session& session, Prompt prompt, const Gene
   if (options.enable_thinking) thinking_budget_ = std::min(max_thinking, room() - std::min(room(), reserve));
   reply_.metrics.prompt_tokens = fed_.tokens.size();
   if (!thinking_) fed_.answer_begin = fed_.tokens.size();
+  if (options.loop_guard) loop_guard_.emplace();
   if (options.lookup && session_.max_verify() > 1) lookup_.emplace();
 }
 
@@ -162,23 +144,12 @@ void Generation::settle() {
 }
 
 TokenId Generation::choose() {
-  const std::span<float> logits = session_.logits(row_).first(model_.vocabulary);
   session_.spoil_logits();
-  const auto bar = [logits](TokenId id) {
-    logits[static_cast<std::size_t>(id)] = -std::numeric_limits<float>::infinity();
-  };
-  // Nothing is left to think with: the tag would only be closed again.
-  if (!thinking_ && thinking_budget_ == 0) bar(model_.control.think);
-  if (!thinking_ && !has_answer_ && !allow_empty_) {
-    bar(model_.control.im_end);
-    bar(model_.control.endoftext);
-  }
-  // Control tokens are exempt from the penalty: every turn ends in the same one, and it must not grow less likely.
-  recent_.clear();
-  for (const TokenId id : std::span(fed_.tokens).last(std::min(fed_.tokens.size(), penalty_window_))) {
-    if (!model_.tokenizer.is_added(id)) recent_.push_back(id);
-  }
-  return sampler_.sample(logits, recent_);
+  // With nothing left to think with, the tag would only be closed again.
+  return chooser_.choose(session_.logits(row_).first(model_.vocabulary), fed_.tokens,
+                         {.in_answer = !thinking_,
+                          .may_think = thinking_ || thinking_budget_ > 0,
+                          .may_end = thinking_ || has_answer_ || allow_empty_});
 }
 
 void Generation::take(TokenId token) {
@@ -187,12 +158,31 @@ void Generation::take(TokenId token) {
     first_token_ms_ = last_token_ms_;
     reply_.metrics.time_to_first_token_ms = first_token_ms_;
   }
+  chooser_.take(token);
+  const bool thought = thinking_;
   if (thinking_) {
     take_thought(token);
   } else {
+    if (auto logprob = chooser_.logprob(token); logprob && !ends_turn(token))
+      reply_.logprobs.push_back(std::move(*logprob));
     take_answer(token);
   }
+  if (loop_guard_ && !ended_) watch_for_loops(token, thought);
   if (!ended_ && room() == 0) end(FinishReason::length);
+}
+
+/// A thought that goes in circles is over; an answer that does ends the reply.
+void Generation::watch_for_loops(TokenId token, bool thought) {
+  if (thought != thinking_) {
+    loop_guard_.emplace();
+  } else if (loop_guard_->push(token) != LoopGuard::Loop::none) {
+    if (thinking_) {
+      close_thinking();
+      loop_guard_.emplace();
+    } else {
+      end(FinishReason::loop);
+    }
+  }
 }
 
 void Generation::take_thought(TokenId token) {

@@ -17,9 +17,10 @@
 #include "chat/answer_text.h"
 #include "chat/conversation.h"
 #include "chat/lookup.h"
+#include "chat/loop_guard.h"
 #include "chat/model.h"
 #include "chat/session.h"
-#include "sampling/sampler.h"
+#include "chat/token_chooser.h"
 #include "text/utf8_stream.h"
 
 namespace qwen35 {
@@ -62,6 +63,7 @@ class Generation {
   void settle();
   TokenId choose();
   void take(TokenId token);
+  void watch_for_loops(TokenId token, bool thought);
   void take_thought(TokenId token);
   void take_answer(TokenId token);
   void close_thinking();
@@ -78,12 +80,11 @@ class Generation {
   const nlohmann::ordered_json tools_;
   const std::size_t context_;
   const std::size_t max_tokens_;
-  const std::size_t penalty_window_;
   const bool allow_empty_;
-  Sampler sampler_;
+  TokenChooser chooser_;
+  std::optional<LoopGuard> loop_guard_;  ///< of the thinking, then of the answer
 
   FedTurn fed_;
-  std::vector<TokenId> recent_;  ///< scratch: what the repetition penalty sees
   bool started_ = false;
   bool thinking_;
   bool ended_ = false;

@@ -53,12 +53,12 @@ float greatest(const float* values, std::size_t count) {
   return all;
 }
 
-bool better(const TokenLogprob& a, const TokenLogprob& b) {
+bool better(const ScoredToken& a, const ScoredToken& b) {
   return a.logprob > b.logprob || (a.logprob == b.logprob && a.token < b.token);
 }
 
 /// The `count` best logits, best first.
-void best_of(std::span<const float> logits, std::size_t count, std::vector<TokenLogprob>& best) {
+void best_of(std::span<const float> logits, std::size_t count, std::vector<ScoredToken>& best) {
   best.clear();
   if (count == 0) return;
   const std::size_t capacity = count + 64;
@@ -111,7 +111,7 @@ StepLogprobs Logprobs::of(TokenId chosen) {
   step.chosen = {chosen, logprob(logits_[static_cast<std::size_t>(chosen)], sum)};
   best_of(logits_, top_, candidates_);
   step.top.reserve(candidates_.size());
-  for (const TokenLogprob& candidate : candidates_) {
+  for (const ScoredToken& candidate : candidates_) {
     step.top.push_back({candidate.token, logprob(candidate.logprob, sum)});
   }
   return step;

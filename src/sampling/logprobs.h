@@ -9,16 +9,16 @@
 namespace qwen35 {
 
 /// A token and the natural logarithm of its probability.
-struct TokenLogprob {
+struct ScoredToken {
   TokenId token = 0;
   float logprob = 0;  ///< <= 0; -infinity for a token that cannot be chosen
-  bool operator==(const TokenLogprob&) const = default;
+  bool operator==(const ScoredToken&) const = default;
 };
 
 /// How likely the model found one token of a reply, and what it found likelier.
 struct StepLogprobs {
-  TokenLogprob chosen;
-  std::vector<TokenLogprob> top;  ///< best first, ties by rising id; `chosen` may be among them
+  ScoredToken chosen;
+  std::vector<ScoredToken> top;  ///< best first, ties by rising id; `chosen` may be among them
 };
 
 /// Log-probabilities of the model's own distribution: log-softmax of its raw logits, so temperature 1 and before bias,
@@ -43,7 +43,7 @@ class Logprobs {
   std::size_t top_;
   std::vector<float> logits_;  ///< what is not finite is the lowest float
   float best_ = 0;
-  std::vector<TokenLogprob> candidates_;  ///< scratch: logits, not yet logarithms of probabilities
+  std::vector<ScoredToken> candidates_;  ///< scratch: logits, not yet logarithms of probabilities
 };
 
 }  // namespace qwen35

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <qwen35/options.h>
+
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -9,13 +11,6 @@
 #include "base/token.h"
 
 namespace qwen35 {
-
-/// What is added to one token's logit.
-struct LogitBias {
-  TokenId token = 0;
-  float bias = 0;  ///< in [-100, 100]; -100 bans the token
-  bool operator==(const LogitBias&) const = default;
-};
 
 /// Defaults as in qwen35::GenerateOptions.
 struct SamplerOptions {

@@ -30,9 +30,9 @@ std::vector<double> log_softmax(const std::vector<float>& logits) {
   return out;
 }
 
-std::vector<TokenId> ids(const std::vector<TokenLogprob>& list) {
+std::vector<TokenId> ids(const std::vector<ScoredToken>& list) {
   std::vector<TokenId> out;
-  for (const TokenLogprob& item : list) out.push_back(item.token);
+  for (const ScoredToken& item : list) out.push_back(item.token);
   return out;
 }
 
@@ -61,7 +61,7 @@ TEST(Logprobs, AreTheLogSoftmax) {
       });
       order.resize(std::min<std::size_t>(size, 20));
       ASSERT_EQ(ids(step.top), order);
-      for (const TokenLogprob& item : step.top) {
+      for (const ScoredToken& item : step.top) {
         const double of_item = expected[static_cast<std::size_t>(item.token)];
         EXPECT_NEAR(item.logprob, of_item, tolerance(of_item));
         EXPECT_LE(item.logprob, 2e-6F);

@@ -1,0 +1,96 @@
+#include "chat/token_chooser.h"
+
+#include <qwen35/error.h>
+
+#include <algorithm>
+#include <limits>
+#include <random>
+#include <string>
+
+namespace qwen35 {
+namespace {
+
+SamplerOptions sampler_options(const GenerateOptions& options) {
+  std::uint64_t seed = 0;
+  if (options.seed) {
+    seed = *options.seed;
+  } else {
+    std::random_device device;
+    seed = (static_cast<std::uint64_t>(device()) << 32) ^ device();
+  }
+  return {.temperature = options.temperature,
+          .top_k = options.top_k,
+          .top_p = options.top_p,
+          .repetition_penalty = options.repetition_penalty,
+          .repetition_window = options.repetition_window,
+          .seed = seed,
+          .min_p = options.min_p,
+          .presence_penalty = options.presence_penalty,
+          .frequency_penalty = options.frequency_penalty,
+          .logit_bias = options.logit_bias};
+}
+
+void check_logit_bias(const std::vector<LogitBias>& biases, std::size_t vocabulary) {
+  for (std::size_t i = 0; i < biases.size(); ++i) {
+    if (biases[i].token >= 0 && static_cast<std::size_t>(biases[i].token) < vocabulary) continue;
+    throw Error(ErrorCode::invalid_argument, "logit_bias[" + std::to_string(i) + "] names token " +
+                                                 std::to_string(biases[i].token) + "; the vocabulary has tokens 0 to " +
+                                                 std::to_string(vocabulary - 1));
+  }
+}
+
+void bar(std::span<float> logits, TokenId id) {
+  logits[static_cast<std::size_t>(id)] = -std::numeric_limits<float>::infinity();
+}
+
+}  // namespace
+
+TokenChooser::TokenChooser(const Model& model, const GenerateOptions& options)
+    : model_(model),
+      window_(static_cast<std::size_t>(std::max(options.repetition_window, 0))),
+      counts_(options.presence_penalty != 0 || options.frequency_penalty != 0),
+      sampler_(sampler_options(options)) {
+  check_logit_bias(options.logit_bias, model.vocabulary);
+  if (options.no_repeat_ngram != 0) ngrams_.emplace(options.no_repeat_ngram);
+  if (options.logprobs || options.top_logprobs != 0) logprobs_.emplace(options.top_logprobs);
+}
+
+TokenId TokenChooser::choose(std::span<float> logits, std::span<const TokenId> tokens, const Place& place) {
+  if (logprobs_ && place.in_answer) logprobs_->note(logits);
+  const ControlTokens& control = model_.control;
+  if (!place.may_think) bar(logits, control.think);
+  if (!place.may_end) {
+    bar(logits, control.im_end);
+    bar(logits, control.endoftext);
+  }
+  // Control tokens are exempt from every penalty: each turn ends in the same one, and it must not grow less likely.
+  if (ngrams_) {
+    for (const TokenId id : ngrams_->banned()) {
+      if (!model_.tokenizer.is_added(id)) bar(logits, id);
+    }
+  }
+  recent_.clear();
+  for (const TokenId id : tokens.last(std::min(tokens.size(), window_))) {
+    if (!model_.tokenizer.is_added(id)) recent_.push_back(id);
+  }
+  return sampler_.sample(logits, recent_, generated_);
+}
+
+void TokenChooser::take(TokenId token) {
+  if (ngrams_) ngrams_->push(token);
+  if (counts_ && !model_.tokenizer.is_added(token)) generated_.push_back(token);
+}
+
+std::optional<TokenLogprob> TokenChooser::logprob(TokenId token) {
+  if (!logprobs_) return std::nullopt;
+  const auto bytes = [&](TokenId id) { return std::string(model_.tokenizer.token_bytes(id)); };
+  const StepLogprobs step = logprobs_->of(token);
+  TokenLogprob result{token, bytes(token), step.chosen.logprob, {}};
+  for (const ScoredToken& other : step.top) {
+    if (static_cast<std::size_t>(other.token) < model_.vocabulary)
+      result.top.push_back({other.token, bytes(other.token), other.logprob});
+  }
+  return result;
+}
+
+}  // namespace qwen35

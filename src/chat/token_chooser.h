@@ -1,0 +1,52 @@
+#pragma once
+
+#include <qwen35/chat.h>
+#include <qwen35/options.h>
+
+#include <cstddef>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "base/token.h"
+#include "chat/model.h"
+#include "sampling/logprobs.h"
+#include "sampling/ngram_block.h"
+#include "sampling/sampler.h"
+
+namespace qwen35 {
+
+/// From logits to the next token of a reply: what is barred, then the sampler. One object serves one reply; the model
+/// must outlive it.
+class TokenChooser {
+ public:
+  /// Throws invalid_argument naming the option.
+  TokenChooser(const Model& model, const GenerateOptions& options);
+
+  /// Where in the reply the token would stand.
+  struct Place {
+    bool in_answer = false;  ///< not in the thinking
+    bool may_think = true;   ///< <think> may come
+    bool may_end = true;     ///< the end of the turn may come
+  };
+
+  /// The next token. `logits` is scratch afterwards; `tokens`: everything fed and sampled so far, which the repetition
+  /// penalty looks back over.
+  TokenId choose(std::span<float> logits, std::span<const TokenId> tokens, const Place& place);
+  /// The reply has this token, whoever chose it.
+  void take(TokenId token);
+  /// What the model thought of the token that choose() gave last, if that was asked for.
+  [[nodiscard]] std::optional<TokenLogprob> logprob(TokenId token);
+
+ private:
+  const Model& model_;
+  const std::size_t window_;  ///< tokens the repetition penalty looks back over
+  const bool counts_;         ///< presence or frequency penalty is on
+  Sampler sampler_;
+  std::optional<NgramBlock> ngrams_;
+  std::optional<Logprobs> logprobs_;
+  std::vector<TokenId> recent_;     ///< scratch: what the repetition penalty sees
+  std::vector<TokenId> generated_;  ///< what the other penalties count
+};
+
+}  // namespace qwen35
