@@ -65,6 +65,9 @@ std::string StopStrings::push(std::string_view piece) {
   return certain;
 }
 
-std::string StopStrings::finish() { return std::exchange(held_, {}); }
+std::string StopStrings::finish() {
+  for (Matcher& matcher : matchers_) matcher.matched = 0;
+  return std::exchange(held_, {});
+}
 
 }  // namespace qwen35

@@ -24,7 +24,7 @@ class StopStrings {
   /// characters in, whole characters out. The string that is complete first ends the text (of several that end at the
   /// same byte, the longest): what stands before it is returned, it and all that follows never.
   std::string push(std::string_view piece);
-  /// Ends the text: returns what was held back.
+  /// Ends the text: returns what was held back. What is pushed after it is a new text, unless a string was found.
   std::string finish();
 
   /// Which string ended the text.

@@ -89,6 +89,50 @@ TEST(AnswerText, PiecesPutTogetherAreTheText) {
   }
 }
 
+TEST(AnswerText, ACallIsKnownBeforeTheAnswerEnds) {
+  AnswerText answer(kNoTools);
+  answer.push("First. <tool_call><function=f></function>");
+  EXPECT_EQ(answer.take(), "First.");
+  EXPECT_EQ(answer.take_calls(), (std::vector<ToolCall>{{"f", "{}"}}));
+  EXPECT_TRUE(answer.take_calls().empty());
+  answer.push("</tool_call>\nThen");
+  EXPECT_EQ(answer.take(), " \nThen");
+  answer.push("<tool_call><function=g>");
+  EXPECT_EQ(answer.finish(), "");
+  EXPECT_EQ(answer.text(), "First. \nThen");
+  EXPECT_EQ(answer.tool_calls().size(), 1U);
+  EXPECT_EQ(answer.unfinished_call(), (UnfinishedCall{"g", "<tool_call><function=g>"}));
+}
+
+TEST(AnswerText, AStopStringEndsTheAnswer) {
+  AnswerText answer(kNoTools, StopStrings({"\n\n", "END"}));
+  answer.push("\n\nHello");  // white space before the answer does not count
+  EXPECT_EQ(answer.take(), "Hello");
+  answer.push(" EN");
+  EXPECT_EQ(answer.take(), "");
+  answer.push("T");
+  EXPECT_EQ(answer.take(), " ENT");
+  answer.push(" \n\nmore <tool_call><function=f></function>");
+  EXPECT_EQ(answer.stopped_by(), "\n\n");
+  answer.push("never");
+  EXPECT_EQ(answer.take() + answer.finish(), "");
+  EXPECT_EQ(answer.text(), "Hello ENT");
+  EXPECT_TRUE(answer.tool_calls().empty());
+}
+
+TEST(AnswerText, StopStringsDoNotLookIntoCallsNorAcrossThem) {
+  AnswerText answer(kNoTools, StopStrings({"ab", "f"}));
+  const auto pieces = pieces_of(answer, "a<tool_call><function=f><parameter=s>ab</parameter></function></tool_call>bx");
+  EXPECT_EQ(joined(pieces), "abx");
+  EXPECT_EQ(answer.tool_calls().size(), 1U);
+  EXPECT_FALSE(answer.stopped_by());
+}
+
+TEST(AnswerText, WhatAStopStringHeldBackComesAtTheEnd) {
+  AnswerText answer(kNoTools, StopStrings({"long stop"}));
+  EXPECT_EQ(joined(pieces_of(answer, "x long sto")), "x long sto");
+}
+
 TEST(AnswerText, ALongAnswerCostsLinearTime) {
   AnswerText answer(kNoTools);
   const std::string line = "<<<<tool_ \n";

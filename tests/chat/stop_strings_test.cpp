@@ -54,6 +54,7 @@ TEST(StopStrings, WhatWasHeldBackComesAtTheEnd) {
   EXPECT_EQ(stop.push("a</done"), "a");
   EXPECT_EQ(stop.finish(), "</done");
   EXPECT_FALSE(stop.found());
+  EXPECT_EQ(stop.push(">"), ">");  // a new text
 }
 
 TEST(StopStrings, NoneLetsEverythingPass) {
