@@ -76,16 +76,6 @@ TEST(ThreadPool, WorksBesideBusyLoops) {
   for (std::size_t i = 0; i < values.size(); ++i) EXPECT_EQ(values[i], i * 300);
 }
 
-TEST(ThreadPool, AShareBeginsWhereItSays) {
-  ThreadPool pool(3);
-  for (const std::size_t n : {1U, 7U, 100U}) {
-    EXPECT_EQ(pool.first_index(n, 2, 0), 0U);
-    EXPECT_LE(pool.first_index(n, 2, 1), pool.first_index(n, 2, 2));
-    EXPECT_LE(pool.first_index(n, 2, 2), n);
-    EXPECT_EQ(pool.first_index(n, 2, 2) % 2, 0U);
-  }
-}
-
 #if defined(__linux__)
 std::vector<int> allowed_cores() {
   cpu_set_t set;

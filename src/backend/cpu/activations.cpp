@@ -120,28 +120,9 @@ std::size_t grain_of(std::size_t units, const ThreadPool& pool) {
 
 std::size_t units_of(const PackedMatrix& matrix) { return (matrix.rows() + kUnitRows - 1) / kUnitRows; }
 
-/// Tells every thread where its share of a pass over `matrices` will begin.
-void read_ahead(std::span<const PackedMatrix* const> matrices, ThreadPool& pool) {
-  std::size_t total = 0;
-  for (const PackedMatrix* matrix : matrices) total += units_of(*matrix);
-  for (std::size_t thread = 0; thread < pool.threads(); ++thread) {
-    std::size_t unit = pool.first_index(total, grain_of(total, pool), thread);
-    for (const PackedMatrix* matrix : matrices) {
-      const std::size_t units = units_of(*matrix);
-      if (unit < units) {
-        pool.read_ahead(thread, matrix->row_data(unit * kUnitRows));
-        break;
-      }
-      unit -= units;
-    }
-  }
-}
-
 }  // namespace
 
-void multiply(std::span<const Product> products, const Activations& x, const Kernels& kernels, ThreadPool& pool,
-              std::span<const PackedMatrix* const> next) {
-  if (x.tokens() == 1) read_ahead(next, pool);
+void multiply(std::span<const Product> products, const Activations& x, const Kernels& kernels, ThreadPool& pool) {
   std::size_t total = 0;
   for (const Product& product : products) total += units_of(*product.matrix);
   pool.run(total, grain_of(total, pool), [&](std::size_t begin, std::size_t end, std::size_t) {

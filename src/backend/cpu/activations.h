@@ -61,9 +61,7 @@ struct Product {
 inline Output row_major(float* y, const PackedMatrix& matrix) { return {y, matrix.rows(), matrix.rows(), 0}; }
 
 /// Computes all products of one set of activations in a single parallel pass over their weights. Results do not depend
-/// on the number of threads. `next`: the matrix whose turn comes after these, nullptr when unknown; with one token,
-/// where the memory sets the pace, threads that wait read ahead in it.
-void multiply(std::span<const Product> products, const Activations& x, const Kernels& kernels, ThreadPool& pool,
-              std::span<const PackedMatrix* const> next = {});
+/// on the number of threads.
+void multiply(std::span<const Product> products, const Activations& x, const Kernels& kernels, ThreadPool& pool);
 
 }  // namespace qwen35::cpu

@@ -50,7 +50,7 @@ class CpuBackend final : public Backend {
         kernels_(select_kernels()),
         pool_(options.threads, options.pin_threads),
         arena_(float32_ ? 0 : arena_bytes(weights_)),
-        context_{config_, kernels_, pool_, {}, {}, {}, {}, {}, {}, {}} {
+        context_{config_, kernels_, pool_, {}, {}, {}, {}, {}, {}} {
     const Packing packing{weights_, !float32_, kernels_, pool_, arena_};
     embedding_ = PackedMatrix(weights_.embedding, packing);
     if (weights_.lm_head) head_.emplace(*weights_.lm_head, packing);
@@ -134,10 +134,6 @@ class CpuBackend final : public Backend {
  private:
   [[nodiscard]] const PackedMatrix& head() const { return head_ ? *head_ : embedding_; }
 
-  static std::vector<const PackedMatrix*> inputs(const Layer& layer) {
-    return std::visit([](const auto& mixer) { return mixer.inputs(); }, layer.mixer);
-  }
-
   /// x += mixer(norm(x)); x += mlp(norm(x)); for each layer. False: cancelled.
   bool run_layers(CpuState& state, std::span<const TokenId> tokens, const Cancellation& cancelled) {
     const std::size_t hidden = config_.hidden_size;
@@ -151,7 +147,6 @@ class CpuBackend final : public Backend {
       if (cancelled.requested()) return false;
       const Layer& layer = layers_[i];
       const std::vector<float>& norm = layer.weights->input_norm;
-      context_.following = layer.mlp.inputs();
       if (const auto* mixer = std::get_if<LinearAttention>(&layer.mixer)) {
         mixer->forward(context_, x_.data(), norm, n, state.linear(linear++, next), out_.data());
       } else {
@@ -159,7 +154,6 @@ class CpuBackend final : public Backend {
             .forward(context_, x_.data(), norm, n, state.tokens, state.full[full++], *state.memory, out_.data());
       }
       kernels_.add(x_.data(), out_.data(), n * hidden);
-      context_.following = i + 1 < layers_.size() ? inputs(layers_[i + 1]) : std::vector<const PackedMatrix*>{&head()};
       if (cancelled.requested()) return false;
       layer.mlp.forward(context_, x_.data(), layer.weights->post_attention_norm, n, out_.data());
       kernels_.add(x_.data(), out_.data(), n * hidden);

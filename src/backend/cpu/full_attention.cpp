@@ -166,11 +166,12 @@ void FullAttention::forward(Context& context, const float* x, const std::vector<
   float* v = k + tokens * kv_heads * d;
   float* y = v + tokens * kv_heads * d;
 
-  normalize(context, x, tokens, norm, inputs());
+  const PackedMatrix* inputs[] = {&q_proj, &k_proj, &v_proj};
+  normalize(context, x, tokens, norm, inputs);
   const Product products[] = {
       {&q_proj, row_major(q, q_proj)}, {&k_proj, row_major(k, k_proj)}, {&v_proj, row_major(v, v_proj)}};
   const PackedMatrix* output[] = {&o_proj};
-  multiply(products, context.activations, kernels, context.pool, output);
+  multiply(products, context.activations, kernels, context.pool);
 
   cache.make_writable(position, tokens, memory, context.pool);
   context.pool.run(tokens, 8, [&](std::size_t begin, std::size_t end, std::size_t) {
@@ -245,7 +246,7 @@ void FullAttention::forward(Context& context, const float* x, const std::vector<
   context.activations.prepare(tokens, heads * d, output, kernels);
   context.activations.write_all(y, context.pool);
   const Product product[] = {{&o_proj, row_major(out, o_proj)}};
-  multiply(product, context.activations, kernels, context.pool, context.following);
+  multiply(product, context.activations, kernels, context.pool);
 }
 
 }  // namespace qwen35::cpu

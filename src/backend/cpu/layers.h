@@ -22,10 +22,9 @@ struct Context {
   ThreadPool& pool;
 
   Activations activations;
-  std::vector<const PackedMatrix*> following;  ///< the input matrices of what comes after the sublayer under way
-  AlignedArray<float> wide;                    ///< scratch for a sublayer's projections
-  AlignedArray<float> partials;                ///< attention over spans of keys, to be merged
-  std::vector<float> cosines;                  ///< tokens × rotary_dim / 2, for the positions of this pass
+  AlignedArray<float> wide;      ///< scratch for a sublayer's projections
+  AlignedArray<float> partials;  ///< attention over spans of keys, to be merged
+  std::vector<float> cosines;    ///< tokens × rotary_dim / 2, for the positions of this pass
   std::vector<float> sines;
 
   /// Scratch of one thread, so that parallel bodies allocate nothing.
@@ -46,10 +45,6 @@ struct LinearAttention {
                const LinearState& state, float* out) const;
   [[nodiscard]] std::size_t memory_bytes() const;
 
-  [[nodiscard]] std::vector<const PackedMatrix*> inputs() const {
-    return {&in_proj_qkv, &in_proj_z, &in_proj_b, &in_proj_a};
-  }
-
   PackedMatrix in_proj_qkv, in_proj_z, in_proj_b, in_proj_a, out_proj;
   std::vector<float> conv;   ///< conv_kernel × conv_channels: a tap's channels side by side
   std::vector<float> decay;  ///< value_heads: exp(A_log)
@@ -64,8 +59,6 @@ struct FullAttention {
                std::size_t position, KvCache& cache, BlockPool& memory, float* out) const;
   [[nodiscard]] std::size_t memory_bytes() const;
 
-  [[nodiscard]] std::vector<const PackedMatrix*> inputs() const { return {&q_proj, &k_proj, &v_proj}; }
-
   PackedMatrix q_proj, k_proj, v_proj, o_proj;
   const FullAttentionWeights* weights;
 };
@@ -75,8 +68,6 @@ struct Mlp {
   Mlp(const LayerWeights& weights, const Packing& packing);
   void forward(Context& context, const float* x, const std::vector<float>& norm, std::size_t tokens, float* out) const;
   [[nodiscard]] std::size_t memory_bytes() const;
-
-  [[nodiscard]] std::vector<const PackedMatrix*> inputs() const { return {&gate_proj, &up_proj}; }
 
   PackedMatrix gate_proj, up_proj, down_proj;
 };

@@ -103,7 +103,8 @@ void LinearAttention::forward(Context& context, const float* x, const std::vecto
   float* b = y + tokens * values;
   float* a = b + tokens * value_heads;
 
-  normalize(context, x, tokens, norm, inputs());
+  const PackedMatrix* inputs[] = {&in_proj_qkv, &in_proj_z, &in_proj_b, &in_proj_a};
+  normalize(context, x, tokens, norm, inputs);
   const std::size_t panel = panel_rows(config);
   const Output qkv_out{qkv, panel, panel, tokens * panel};
   const Product products[] = {{&in_proj_qkv, qkv_out},
@@ -111,7 +112,7 @@ void LinearAttention::forward(Context& context, const float* x, const std::vecto
                               {&in_proj_b, row_major(b, in_proj_b)},
                               {&in_proj_a, row_major(a, in_proj_a)}};
   const PackedMatrix* output[] = {&out_proj};
-  multiply(products, context.activations, kernels, context.pool, output);
+  multiply(products, context.activations, kernels, context.pool);
 
   const ConvolutionInput input{qkv_out, state.conv, channels, config.conv_kernel};
   const float query_scale = 1.0F / std::sqrt(static_cast<float>(dk));
@@ -165,7 +166,7 @@ void LinearAttention::forward(Context& context, const float* x, const std::vecto
   context.activations.prepare(tokens, values, output, kernels);
   context.activations.write_all(y, context.pool);
   const Product product[] = {{&out_proj, row_major(out, out_proj)}};
-  multiply(product, context.activations, kernels, context.pool, context.following);
+  multiply(product, context.activations, kernels, context.pool);
 }
 
 }  // namespace qwen35::cpu

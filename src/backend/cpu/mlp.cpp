@@ -15,10 +15,11 @@ void Mlp::forward(Context& context, const float* x, const std::vector<float>& no
   float* gate = context.wide.data();
   float* up = gate + tokens * wide;
 
-  normalize(context, x, tokens, norm, inputs());
+  const PackedMatrix* inputs[] = {&gate_proj, &up_proj};
+  normalize(context, x, tokens, norm, inputs);
   const Product products[] = {{&gate_proj, row_major(gate, gate_proj)}, {&up_proj, row_major(up, up_proj)}};
   const PackedMatrix* output[] = {&down_proj};
-  multiply(products, context.activations, context.kernels, context.pool, output);
+  multiply(products, context.activations, context.kernels, context.pool);
 
   context.activations.prepare(tokens, wide, output, context.kernels);
   context.pool.run(tokens, 6, [&](std::size_t begin, std::size_t end, std::size_t) {
@@ -28,7 +29,7 @@ void Mlp::forward(Context& context, const float* x, const std::vector<float>& no
     }
   });
   const Product product[] = {{&down_proj, row_major(out, down_proj)}};
-  multiply(product, context.activations, context.kernels, context.pool, context.following);
+  multiply(product, context.activations, context.kernels, context.pool);
 }
 
 }  // namespace qwen35::cpu

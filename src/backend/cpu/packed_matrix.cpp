@@ -157,13 +157,6 @@ std::size_t PackedMatrix::memory_bytes() const {
   return packed_.data != nullptr ? bytes_ : weights_ != nullptr ? weights_->bytes() : 0;
 }
 
-const void* PackedMatrix::row_data(std::size_t row) const {
-  if (form_ == Form::quantized) return group_at(packed_, row, 0);
-  const auto* dense = std::get_if<DenseMatrix>(&weights_->storage);
-  if (dense == nullptr) return nullptr;
-  return static_cast<const std::byte*>(dense->data) + row * cols_ * (dense->type == FloatType::f32 ? 4 : 2);
-}
-
 void PackedMatrix::row(std::size_t row, float* out) const {
   if (packed_.data == nullptr) {
     weights_->row(row, out);

@@ -54,10 +54,6 @@ class PackedMatrix {
   [[nodiscard]] const WeightMatrix& stored() const { return *weights_; }
   [[nodiscard]] std::size_t memory_bytes() const;
 
-  /// Where the kernels' reading of row `row` (< rows, a multiple of kBlockRows) begins; nullptr where rows are
-  /// dequantised.
-  [[nodiscard]] const void* row_data(std::size_t row) const;
-
   /// Row `row` as cols floats (an embedding).
   void row(std::size_t row, float* out) const;
 

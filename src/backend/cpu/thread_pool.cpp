@@ -105,7 +105,6 @@ void ThreadPool::run_erased(std::size_t n, std::size_t grain, Function function,
   }
   while (claim_and_run(0)) {
   }
-  if (done_.load(std::memory_order_acquire) != chunks) prefetch(0);
   for (int spins = 0; done_.load(std::memory_order_acquire) != chunks; ++spins) {
     if (spins < kSpins)
       pause();
@@ -129,15 +128,6 @@ bool ThreadPool::claim_and_run(std::size_t thread) {
   return false;
 }
 
-void ThreadPool::prefetch(std::size_t thread) {
-  auto& ahead = shares_[thread].ahead;
-  const std::byte* data = ahead.load(std::memory_order_relaxed);
-  if (data == nullptr) return;
-  ahead.store(nullptr, std::memory_order_relaxed);
-  // A prefetch past the end of a matrix does no harm: it never faults.
-  for (std::size_t at = 0; at < kReadAhead; at += 64) __builtin_prefetch(data + at, 0, 2);
-}
-
 bool ThreadPool::finished() const {
   return std::all_of(shares_.begin(), shares_.end(),
                      [](const Share& share) { return share.empty(std::memory_order_seq_cst); });
@@ -149,7 +139,6 @@ void ThreadPool::work(std::size_t thread) {
     if (claim_and_run(thread)) {
       idle = 0;
     } else if (++idle < kSpins) {
-      if (idle == 1) prefetch(thread);
       pause();
     } else if (idle < kSpins + kYields) {
       std::this_thread::yield();

@@ -25,7 +25,7 @@ class ThreadPool {
   [[nodiscard]] std::size_t threads() const { return workers_.size() + 1; }
 
   /// Calls body(begin, end, thread) for disjoint ranges that cover [0, n), each at most `grain` long; thread is in
-  /// [0, threads()). A thread takes the ranges of its own share of [0, n) in order (first_index) and then helps others
+  /// [0, threads()). A thread takes the ranges of its own share of [0, n) in order and then helps others
   /// out; which thread gets which range varies, and a body must not throw.
   template <typename Body>
   void run(std::size_t n, std::size_t grain, Body&& body) {
@@ -38,33 +38,18 @@ class ThreadPool {
         const_cast<std::remove_const_t<Plain>*>(&body));
   }
 
-  /// What `thread` will read first in a loop to come: a thread with nothing left to do brings the first kReadAhead
-  /// bytes of it into its cache, once, while it waits. Between two matrices the memory would stand still otherwise.
-  void read_ahead(std::size_t thread, const void* data) {
-    shares_[thread].ahead.store(static_cast<const std::byte*>(data), std::memory_order_relaxed);
-  }
-  static constexpr std::size_t kReadAhead = 96 << 10;
-
-  /// Where the share of `thread` begins in a loop over [0, n) with `grain`.
-  [[nodiscard]] std::size_t first_index(std::size_t n, std::size_t grain, std::size_t thread) const {
-    const std::size_t chunks = (n + grain - 1) / grain;
-    return chunks * thread / threads() * grain;
-  }
-
  private:
   using Function = void (*)(void* context, std::size_t begin, std::size_t end, std::size_t thread);
 
   void run_erased(std::size_t n, std::size_t grain, Function function, void* context);
   void work(std::size_t thread);
   bool claim_and_run(std::size_t thread);
-  void prefetch(std::size_t thread);
 
   // Each thread's share of the loop under way: [end of its chunks : 32][next chunk : 32]. A chunk is claimed by adding
   // one; the value the addition returns says at once whether there was one left, so a late worker can never touch a
   // finished loop.
   struct alignas(64) Share {
     std::atomic<std::uint64_t> ticket{0};
-    std::atomic<const std::byte*> ahead{nullptr};
     [[nodiscard]] bool empty(std::memory_order order) const {
       const std::uint64_t seen = ticket.load(order);
       return (seen & 0xFFFFFFFFU) >= (seen >> 32);
