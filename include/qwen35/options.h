@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <stop_token>
 #include <string>
@@ -40,6 +41,8 @@ struct LogitBias {
   float bias = 0;  ///< in [-100, 100]
 };
 
+struct ToolCall;  // qwen35/message.h
+
 /// How one reply is produced.
 struct GenerateOptions {
   /// Replaces the conversation's system message; nullopt keeps it, "" removes it.
@@ -75,6 +78,8 @@ struct GenerateOptions {
   bool lookup = true;  ///< guess tokens that repeat the context and check several at once; the reply is the same
   ContextPolicy context_policy = ContextPolicy::error;
   HistoryForm history = HistoryForm::sampled;
+  /// Called with each tool call as soon as it is whole, on the thread that makes the reply.
+  std::function<void(const ToolCall&)> on_tool_call = {};
   std::stop_token cancel = {};  ///< stops this call only; one requested before it is honoured, one after it harmless
 };
 

@@ -226,6 +226,8 @@ void ReplyStream::Engine::commit() {
       core_->model_->tokenizer, std::move(turn_),
       {.role = "assistant", .content = reply.text, .thinking = reply.thinking, .tool_calls = reply.tool_calls},
       std::move(generation_.fed()));
+  if (generation_.stopped_by_string() && kept.tool_calls.empty())
+    core_->conversation_.cut_reply_to_text(core_->model_->tokenizer);
   core_->last_reply_ = std::move(kept);
   core_ = nullptr;
 }

@@ -193,9 +193,13 @@ void Conversation::truncate_reply(const Tokenizer& tokenizer, std::string_view h
                     std::to_string(apart.first - heard.begin()) +
                     "; give the reply's own text up to where the speaker was stopped");
   }
-  // Tokens that lie wholly in what was heard, and the rest of it in tokens of its own.
-  std::size_t bytes = 0;    // of the answer in the tokens passed
-  std::size_t skipped = 0;  // white space before the text
+  cut_to(tokenizer, heard);
+}
+
+/// `heard`: a beginning of the last reply's text. Keeps the tokens that lie wholly in it, and has the rest of it in
+/// tokens of its own.
+void Conversation::cut_to(const Tokenizer& tokenizer, std::string_view heard) {
+  std::size_t bytes = 0;  // of the answer in the tokens passed
   std::size_t kept = answer_begin_;
   bool begun = false;
   for (std::size_t i = answer_begin_; i < tokens_.size() && !heard.empty(); ++i) {
@@ -203,7 +207,6 @@ void Conversation::truncate_reply(const Tokenizer& tokenizer, std::string_view h
     std::string_view piece = tokenizer.token_bytes(tokens_[i]);
     if (!begun) {
       const std::string_view inside = piece.substr(std::min(piece.find_first_not_of(" \t\n\v\f\r"), piece.size()));
-      skipped += piece.size() - inside.size();
       begun = !inside.empty();
       piece = inside;
     }
@@ -212,7 +215,7 @@ void Conversation::truncate_reply(const Tokenizer& tokenizer, std::string_view h
     kept = i + 1;
     if (bytes == heard.size()) break;
   }
-  cut_reply(tokenizer, kept, heard.substr(std::min(bytes, heard.size())));
+  cut_reply(tokenizer, kept, std::string(heard.substr(std::min(bytes, heard.size()))));
 }
 
 void Conversation::truncate_reply(const Tokenizer& tokenizer, std::size_t answer_tokens) {

@@ -71,6 +71,8 @@ class Conversation {
   /// Cuts the last reply back; see Chat::truncate_reply.
   void truncate_reply(const Tokenizer& tokenizer, std::string_view heard);
   void truncate_reply(const Tokenizer& tokenizer, std::size_t answer_tokens);
+  /// Cuts the last reply's tokens back to its text, where more was sampled (a stop string).
+  void cut_reply_to_text(const Tokenizer& tokenizer) { cut_to(tokenizer, messages_.back().content); }
 
  private:
   friend class SessionFile;  ///< stores and brings back the fields below
@@ -81,6 +83,7 @@ class Conversation {
   /// Whether `messages` begin with the present ones and have more.
   [[nodiscard]] bool continues(std::span<const Message> messages) const;
   [[nodiscard]] std::vector<Message> with_prompt(std::string_view prompt, const GenerateOptions& options) const;
+  void cut_to(const Tokenizer& tokenizer, std::string_view text);
   void cut_reply(const Tokenizer& tokenizer, std::size_t tokens, std::string_view rest);
 
   std::vector<Message> messages_;

@@ -33,10 +33,11 @@ Generation::Generation(Model& model, Session& session, Prompt prompt, const Gene
       context_(model.info.context),
       max_tokens_(checked("max_tokens", options.max_tokens, 1)),
       allow_empty_(options.allow_empty),
+      on_tool_call_(options.on_tool_call),
       chooser_(model, options),
       fed_{std::move(prompt.tokens), {}, 0},
       thinking_(prompt.thinking),
-      answer_(tools_),
+      answer_(tools_, StopStrings(options.stop)),
       worked_ms_(prompt.prepare_ms) {
   const std::size_t max_thinking = checked("max_thinking_tokens", options.max_thinking_tokens, 0);
   if (fed_.tokens.size() >= context_) {
@@ -225,6 +226,13 @@ void Generation::take_answer(TokenId token) {
     const std::string_view bytes = model_.tokenizer.token_bytes(token);
     has_answer_ = has_answer_ || !trimmed(bytes).empty();
     answer_.push(bytes);
+    for (const ToolCall& call : answer_.take_calls()) {
+      if (on_tool_call_) on_tool_call_(call);
+    }
+    if (answer_.stopped_by()) {
+      end(FinishReason::stop);
+      return;
+    }
   }
   if (reply_.metrics.reply_tokens == max_tokens_) end(FinishReason::length);
 }
@@ -259,6 +267,10 @@ void Generation::end(FinishReason reason) {
   rest_ = answer_.finish();
   reply_.text = answer_.text();
   reply_.tool_calls = answer_.tool_calls();
+  if (on_tool_call_) {
+    for (const ToolCall& call : answer_.take_calls()) on_tool_call_(call);
+  }
+  if (answer_.unfinished_call()) reply_.truncated_tool_call = answer_.unfinished_call()->text;
   const bool calls = reason == FinishReason::stop && !reply_.tool_calls.empty();
   reply_.finish_reason = calls ? FinishReason::tool_calls : reason;
 

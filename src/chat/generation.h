@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -53,6 +54,8 @@ class Generation {
   /// The rest is whole once ended() is true.
   [[nodiscard]] const Reply& reply() const { return reply_; }
   [[nodiscard]] Reply& reply() { return reply_; }
+  /// A stop string ended the answer: the tokens hold more than its text.
+  [[nodiscard]] bool stopped_by_string() const { return answer_.stopped_by().has_value(); }
   /// After the end: the prompt and the reply as they were (or would next be) fed, and what must follow to end the turn.
   [[nodiscard]] FedTurn& fed() { return fed_; }
 
@@ -81,6 +84,7 @@ class Generation {
   const std::size_t context_;
   const std::size_t max_tokens_;
   const bool allow_empty_;
+  const std::function<void(const ToolCall&)> on_tool_call_;
   TokenChooser chooser_;
   std::optional<LoopGuard> loop_guard_;  ///< of the thinking, then of the answer
 
