@@ -29,9 +29,13 @@ struct ParsedAnswer {
 /// U+FFFD. Linear in the length of the answer.
 ParsedAnswer parse_tool_calls(std::string_view answer, const nlohmann::ordered_json& tools);
 
-/// An argument as it stands in a call, as its schema types it. `tools`: the definitions given to the model (or null),
-/// with or without the {"type": "function"} around them. A parameter whose schema says number, integer, boolean, object
-/// or array is read as JSON of that type when it is such (True, False and None as the template writes them too);
+/// The definition {"name", "description", "parameters"} of a tool among `tools` (OpenAI form, with or without the
+/// {"type": "function"} around each; or null). Null: there is none.
+const nlohmann::ordered_json* find_tool(const nlohmann::ordered_json& tools, std::string_view name);
+std::vector<std::string> tool_names(const nlohmann::ordered_json& tools);
+
+/// An argument as it stands in a call, as its schema types it. A parameter whose schema says number, integer, boolean,
+/// object or array is read as JSON of that type when it is such (True, False and None as the template writes them too);
 /// everything else stays a string.
 nlohmann::ordered_json typed_argument(const nlohmann::ordered_json& tools, std::string_view function,
                                       const std::string& parameter, const std::string& text);
