@@ -66,16 +66,17 @@ class Backend {
   virtual bool forward(State& state, std::span<const TokenId> tokens, LogitRows rows, std::span<float> logits,
                        const Cancellation& cancelled = {}) = 0;
 
-  /// Most tokens that verify() takes, at least 1.
-  [[nodiscard]] virtual std::size_t max_verify() const { return 1; }
-  /// As forward() with LogitRows::all, for tokens of which some are guesses; keep() may then take the last ones back.
-  /// Row i and the state after keep(i + 1) are bit for bit what feeding the tokens one by one gives.
+  /// Tokens that a verification pass may take; at least 1.
+  [[nodiscard]] virtual std::size_t max_verify() const = 0;
+  /// forward() with LogitRows::all for guessed tokens, at most max_verify() of them: each row of logits, and the state
+  /// after them, are to the bit what feeding the tokens one by one would give. Throws as forward does, and
+  /// invalid_argument for more tokens; returns false as forward does.
   virtual bool verify(State& state, std::span<const TokenId> tokens, std::span<float> logits,
-                      const Cancellation& cancelled = {}) {
-    return forward(state, tokens, LogitRows::all, logits, cancelled);
-  }
-  /// Directly after verify() of n tokens: cuts the state back to the first `count` of them, 1 <= count <= n.
-  virtual void keep(State&, std::size_t) {}
+                      const Cancellation& cancelled = {}) = 0;
+  /// Directly after verify(), before anything else is done with `state`: cuts it back to the first `count` tokens of
+  /// that pass, which is cheap. Not calling it keeps all. Throws invalid_argument at another time, or for a count
+  /// outside [1, tokens of the pass].
+  virtual void keep(State& state, std::size_t count) = 0;
 
   [[nodiscard]] virtual std::unique_ptr<Snapshot> snapshot(const State& state) const = 0;
   /// Takes `state` to `snapshot`, whatever it held before. Throws invalid_argument for a snapshot of another kind of

@@ -25,6 +25,22 @@ void check_forward(const ModelConfig& config, std::size_t position, std::span<co
   }
 }
 
+void check_verify(std::size_t tokens, std::size_t max_verify) {
+  if (tokens > max_verify) {
+    throw Error(ErrorCode::invalid_argument, "a verification pass of " + std::to_string(tokens) +
+                                                 " tokens; this backend takes at most " + std::to_string(max_verify));
+  }
+}
+
+void check_keep(std::size_t count, std::size_t verified) {
+  if (verified == 0)
+    throw Error(ErrorCode::invalid_argument, "keep() is only for a state that comes straight out of verify()");
+  if (count == 0 || count > verified) {
+    throw Error(ErrorCode::invalid_argument, "keep() of " + std::to_string(count) + " tokens; expected 1 to the " +
+                                                 std::to_string(verified) + " that were verified");
+  }
+}
+
 void check_same_shape(const StateShape& state, const StateShape& snapshot) {
   if (state != snapshot) {
     throw Error(ErrorCode::invalid_argument,

@@ -16,6 +16,11 @@ namespace qwen35 {
 void check_forward(const ModelConfig& config, std::size_t position, std::span<const TokenId> tokens, LogitRows rows,
                    std::size_t logits_size);
 
+/// Throws invalid_argument as Backend::verify and Backend::keep say. `verified`: tokens of the verification pass that
+/// has just been, else 0.
+void check_verify(std::size_t tokens, std::size_t max_verify);
+void check_keep(std::size_t count, std::size_t verified);
+
 /// Throws invalid_argument unless a snapshot of the one shape fits a state of the other.
 void check_same_shape(const StateShape& state, const StateShape& snapshot);
 

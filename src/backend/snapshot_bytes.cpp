@@ -22,37 +22,42 @@ std::string snapshot_format(std::string_view kind, const StateShape& shape) {
   return std::string(kind) + " 1, layers " + linear + full;
 }
 
-std::size_t stored_recurrent_bytes(const StateShape& shape, std::size_t position) {
-  return position == 0 ? 0 : shape.recurrent_floats() * sizeof(float);
+void write_position(const StoredPosition& position, const ByteSink& sink) {
+  const std::array<std::uint64_t, 2> values{position.tokens, position.late};
+  sink(std::as_bytes(std::span(values)));
 }
 
-void write_position(std::size_t position, const ByteSink& sink) {
-  const std::uint64_t value = position;
-  sink(std::as_bytes(std::span(&value, 1)));
-}
-
-std::size_t read_position(std::span<const std::byte> bytes, const StateShape& shape, std::size_t max_positions) {
+StoredPosition read_position(std::span<const std::byte>& bytes, const StateShape& shape, std::size_t max_positions,
+                             std::size_t max_late) {
   const auto refuse = [](const std::string& what) {
     throw Error(ErrorCode::bad_file, "a stored snapshot " + what + "; it is damaged or of another model");
   };
-  std::uint64_t position = 0;
-  if (bytes.size() < sizeof(position)) refuse("of " + std::to_string(bytes.size()) + " bytes holds no position");
-  std::memcpy(&position, bytes.data(), sizeof(position));
-  if (position > max_positions) {
-    refuse("stands at position " + std::to_string(position) + ", past the model's limit of " +
+  std::array<std::uint64_t, 2> values{};
+  if (bytes.size() < sizeof(values)) refuse("of " + std::to_string(bytes.size()) + " bytes holds no position");
+  std::memcpy(values.data(), bytes.data(), sizeof(values));
+  bytes = bytes.subspan(sizeof(values));
+  if (values[0] > max_positions) {
+    refuse("stands at position " + std::to_string(values[0]) + ", past the model's limit of " +
            std::to_string(max_positions));
   }
-  const auto tokens = static_cast<std::size_t>(position);
-  const std::size_t fixed = sizeof(position) + stored_recurrent_bytes(shape, tokens);
+  if (values[1] > max_late || values[1] > values[0]) {
+    refuse("has " + std::to_string(values[1]) + " late tokens; expected at most " + std::to_string(max_late) +
+           " of its " + std::to_string(values[0]));
+  }
+  const StoredPosition position{static_cast<std::size_t>(values[0]), static_cast<std::size_t>(values[1])};
+  const std::size_t fixed = sizeof(float) * ((position.tokens > position.late ? shape.recurrent_floats() : 0) +
+                                             position.late * shape.linear_layers * shape.input_floats());
   const std::size_t growing = bytes.size() < fixed ? 0 : bytes.size() - fixed;
   // By division: position · position_bytes may not fit.
   const std::size_t each = shape.position_bytes();
-  const bool fits = each == 0 || tokens == 0 ? growing == 0 : growing % each == 0 && growing / each == tokens;
+  const bool none = each == 0 || position.tokens == 0;
+  const bool fits = none ? growing == 0 : growing % each == 0 && growing / each == position.tokens;
   if (bytes.size() < fixed || !fits) {
-    refuse("at position " + std::to_string(tokens) + " is " + std::to_string(bytes.size()) + " bytes long; expected " +
-           std::to_string(fixed) + " and " + std::to_string(each) + " for each position");
+    refuse("at position " + std::to_string(position.tokens) + " has " + std::to_string(bytes.size()) +
+           " bytes after it; expected " + std::to_string(fixed) + " and " + std::to_string(each) +
+           " for each position");
   }
-  return tokens;
+  return position;
 }
 
 void read_floats(std::span<const std::byte>& bytes, std::span<float> floats) {

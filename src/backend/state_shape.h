@@ -24,6 +24,9 @@ struct StateShape {
 
   [[nodiscard]] std::size_t conv_floats() const { return conv_rows * conv_channels; }
   [[nodiscard]] std::size_t s_floats() const { return value_heads * key_dim * value_dim; }
+  /// What goes into one linear layer's recurrence for one token: the convolution's inputs, then b and a of each value
+  /// head.
+  [[nodiscard]] std::size_t input_floats() const { return conv_channels + 2 * value_heads; }
   /// Of all linear layers.
   [[nodiscard]] std::size_t recurrent_floats() const { return linear_layers * (conv_floats() + s_floats()); }
   /// Bytes of one position's keys and values in all full layers.

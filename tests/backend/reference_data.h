@@ -100,4 +100,23 @@ class DrawnModel {
   std::filesystem::path folder_;
 };
 
+/// The config of the tiny model, but with two value heads to each key head.
+class SharedKeyHeads {
+ public:
+  SharedKeyHeads() {
+    auto config = nlohmann::json::parse(std::ifstream(tiny_model() / "config.json"));
+    config["linear_num_value_heads"] = 4;
+    path_ = std::filesystem::temp_directory_path() / ("qwen35-heads-" + std::to_string(getpid()));
+    std::filesystem::create_directories(path_);
+    std::ofstream(path_ / "config.json") << config;
+  }
+  ~SharedKeyHeads() { std::filesystem::remove_all(path_); }
+  SharedKeyHeads(const SharedKeyHeads&) = delete;
+  SharedKeyHeads& operator=(const SharedKeyHeads&) = delete;
+  [[nodiscard]] std::filesystem::path config() const { return path_ / "config.json"; }
+
+ private:
+  std::filesystem::path path_;
+};
+
 }  // namespace qwen35

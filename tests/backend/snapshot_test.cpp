@@ -267,7 +267,8 @@ TEST_P(SnapshotTest, RefusesBytesOfAnotherSize) {
   feed(*backend, *state, ids_of(1, 9));
   const auto bytes = written(*backend, *backend->snapshot(*state));
   const std::span all(bytes);
-  for (const std::size_t size : {std::size_t{0}, std::size_t{7}, std::size_t{8}, bytes.size() / 2, bytes.size() - 1})
+  for (const std::size_t size :
+       {std::size_t{0}, std::size_t{7}, std::size_t{8}, std::size_t{16}, bytes.size() / 2, bytes.size() - 1})
     expect_bad_file(*backend, all.first(size));
   auto longer = bytes;
   longer.push_back(std::byte{0});
@@ -281,6 +282,11 @@ TEST_P(SnapshotTest, RefusesBytesOfAnotherSize) {
     std::memcpy(changed.data(), &position, sizeof(position));
     expect_bad_file(*backend, changed);
   }
+  for (const std::uint64_t late : {std::uint64_t{1}, std::uint64_t{9}, std::uint64_t{10}, ~std::uint64_t{0}}) {
+    auto changed = bytes;
+    std::memcpy(changed.data() + 8, &late, sizeof(late));
+    expect_bad_file(*backend, changed);
+  }
 }
 
 TEST_P(SnapshotTest, AnyNumbersAreSurvived) {
@@ -289,7 +295,7 @@ TEST_P(SnapshotTest, AnyNumbersAreSurvived) {
   auto bytes = written(*backend, *backend->snapshot(*state));
   std::mt19937 engine(3);
   for (const int kind : {0, 1, 2}) {
-    for (std::size_t i = 8; i < bytes.size(); ++i)
+    for (std::size_t i = 16; i < bytes.size(); ++i)
       bytes[i] = kind == 0 ? std::byte{0xFF} : kind == 1 ? std::byte{0x7F} : static_cast<std::byte>(engine());
     backend->restore(*state, *backend->read_snapshot(bytes));
     feed(*backend, *state, ids_of(2, 80));

@@ -140,6 +140,28 @@ TEST(State, LongHistoryTokenByToken) {
   }
 }
 
+// Value heads that share a key head have panels of their own in the projection's result.
+TEST(State, PiecesWithSharedKeyHeads) {
+  const SharedKeyHeads heads;
+  const DrawnModel model(heads.config(), 5);
+  const auto ids = some_ids(120);
+  const auto reference = make_backend(load_weights(model.folder()), {.kind = "reference"});
+  auto plain = reference->make_state();
+  std::vector<float> want(ids.size() * 512);
+  reference->forward(*plain, ids, LogitRows::all, want);
+  const auto backend = make_backend(load_weights(model.folder()), {.kind = "cpu", .threads = 2, .float32 = true});
+  auto state = backend->make_state();
+  std::vector<float> got(ids.size() * 512);
+  const std::size_t pieces[] = {3, 70, 1, 2, 40, 4};
+  std::size_t at = 0;
+  for (const std::size_t n : pieces) {
+    backend->forward(*state, std::span(ids).subspan(at, n), LogitRows::all, std::span(got).subspan(at * 512, n * 512));
+    at += n;
+  }
+  ASSERT_EQ(at, ids.size());
+  for (std::size_t i = 0; i < got.size(); ++i) ASSERT_NEAR(got[i], want[i], 1e-3F) << "token " << i / 512;
+}
+
 TEST(State, RefusesUnknownBackends) {
   EXPECT_THROW(make_backend(load_weights(tiny_model()), {.kind = "abacus"}), Error);
   EXPECT_THROW(make_backend(load_weights(tiny_model()), {.kind = "cpu", .threads = -1}), Error);

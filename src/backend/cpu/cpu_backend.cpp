@@ -101,7 +101,7 @@ class CpuBackend final : public Backend {
     reserve(std::min(tokens.size(), kPassTokens));
     for (std::size_t begin = 0; begin < tokens.size(); begin += kPassTokens) {
       const auto pass = tokens.subspan(begin, std::min(kPassTokens, tokens.size() - begin));
-      if (!run_layers(own, pass, cancelled)) return false;
+      if (!run_layers(own, pass, false, cancelled)) return false;
       const bool last_pass = begin + pass.size() == tokens.size();
       if (rows == LogitRows::all)
         write_logits(0, pass.size(), logits.data() + begin * config_.vocab_size);
@@ -109,6 +109,26 @@ class CpuBackend final : public Backend {
         write_logits(pass.size() - 1, 1, logits.data());
     }
     return true;
+  }
+
+  [[nodiscard]] std::size_t max_verify() const override { return kFewTokens; }
+
+  bool verify(State& state, std::span<const TokenId> tokens, std::span<float> logits,
+              const Cancellation& cancelled) override {
+    auto& own = own_cast<CpuState>(state, "state");
+    check_forward(config_, own.tokens, tokens, LogitRows::all, logits.size());
+    check_verify(tokens.size(), max_verify());
+    if (tokens.empty()) return true;
+    reserve(tokens.size());
+    if (!run_layers(own, tokens, true, cancelled)) return false;
+    write_logits(0, tokens.size(), logits.data());
+    return true;
+  }
+
+  void keep(State& state, std::size_t count) override {
+    auto& own = own_cast<CpuState>(state, "state");
+    check_keep(count, own.verified);
+    own.keep(count);
   }
 
   [[nodiscard]] std::unique_ptr<Snapshot> snapshot(const State& state) const override {
@@ -135,12 +155,13 @@ class CpuBackend final : public Backend {
   [[nodiscard]] const PackedMatrix& head() const { return head_ ? *head_ : embedding_; }
 
   /// x += mixer(norm(x)); x += mlp(norm(x)); for each layer. False: cancelled.
-  bool run_layers(CpuState& state, std::span<const TokenId> tokens, const Cancellation& cancelled) {
+  bool run_layers(CpuState& state, std::span<const TokenId> tokens, bool verify, const Cancellation& cancelled) {
     const std::size_t hidden = config_.hidden_size;
     const std::size_t n = tokens.size();
     for (std::size_t t = 0; t < n; ++t) embedding_.row(static_cast<std::size_t>(tokens[t]), x_.data() + t * hidden);
     fill_rotary(state.tokens, n);
-    SharedBlock next = state.next_recurrent();
+    CpuState::Pass pass = state.begin_pass(verify);
+    state.verified = 0;
     std::size_t linear = 0;
     std::size_t full = 0;
     for (std::size_t i = 0; i < layers_.size(); ++i) {
@@ -148,7 +169,7 @@ class CpuBackend final : public Backend {
       const Layer& layer = layers_[i];
       const std::vector<float>& norm = layer.weights->input_norm;
       if (const auto* mixer = std::get_if<LinearAttention>(&layer.mixer)) {
-        mixer->forward(context_, x_.data(), norm, n, state.linear(linear++, next), out_.data());
+        mixer->forward(context_, x_.data(), norm, n, state.linear(linear++, pass), out_.data());
       } else {
         std::get<FullAttention>(layer.mixer)
             .forward(context_, x_.data(), norm, n, state.tokens, state.full[full++], *state.memory, out_.data());
@@ -158,8 +179,7 @@ class CpuBackend final : public Backend {
       layer.mlp.forward(context_, x_.data(), layer.weights->post_attention_norm, n, out_.data());
       kernels_.add(x_.data(), out_.data(), n * hidden);
     }
-    state.recurrent = std::move(next);
-    state.tokens += n;
+    state.end_pass(std::move(pass), n);
     return true;
   }
 

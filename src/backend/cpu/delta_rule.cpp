@@ -23,10 +23,14 @@ DeltaRule::DeltaRule(std::size_t key_dim, std::size_t value_dim)
 
 void DeltaRule::run(const Kernels& kernels, float* s, std::size_t tokens, const float* q, const float* k, float* v,
                     const float* log_decay, const float* beta, float* y, std::size_t y_stride) {
-  if (tokens >= kShortest) {
+  if (tokens >= kShortest)
     chunk(kernels, s, tokens, q, k, v, log_decay, beta, y, y_stride);
-    return;
-  }
+  else
+    steps(kernels, s, tokens, q, k, v, log_decay, beta, y, y_stride);
+}
+
+void DeltaRule::steps(const Kernels& kernels, float* s, std::size_t tokens, const float* q, const float* k,
+                      const float* v, const float* log_decay, const float* beta, float* y, std::size_t y_stride) const {
   for (std::size_t t = 0; t < tokens; ++t) {
     kernels.delta_step(s, dk_, dv_, q + t * dk_, k + t * dk_, v + t * dv_, std::exp(log_decay[t]), beta[t],
                        y + t * y_stride);

@@ -21,6 +21,10 @@ class DeltaRule {
   void run(const Kernels& kernels, float* s, std::size_t tokens, const float* q, const float* k, float* v,
            const float* log_decay, const float* beta, float* y, std::size_t y_stride);
 
+  /// The same as that many calls with one token each, to the bit. y may be v when y_stride is value_dim.
+  void steps(const Kernels& kernels, float* s, std::size_t tokens, const float* q, const float* k, const float* v,
+             const float* log_decay, const float* beta, float* y, std::size_t y_stride) const;
+
  private:
   void chunk(const Kernels& kernels, float* s, std::size_t tokens, const float* q, const float* k, float* v,
              const float* log_decay, const float* beta, float* y, std::size_t y_stride);

@@ -11,8 +11,9 @@ namespace {
 /// of key blocks.
 constexpr std::size_t kKeyBlock = 64;
 constexpr std::size_t kTokenBlock = 8;
-/// Keys of a span: where there is one block of tokens only, spans are what the threads share. A fixed length, so that
-/// results do not depend on the number of threads.
+static_assert(kFewTokens <= kTokenBlock);
+/// Keys of a span: where there are few tokens only, spans are what the threads share. A fixed length, so that results
+/// do not depend on the number of threads.
 constexpr std::size_t kSpan = 1024;
 /// Up to this many rows the memory sets the pace: binary16 keys are converted as they are used (with more rows, once
 /// into scratch), and a step takes fewer of them, so that the next values are in the first-level cache when their turn
@@ -39,6 +40,14 @@ struct Partial {
 
   static std::size_t floats(std::size_t rows, std::size_t d) { return rows * (d + 2); }
   Partial(float* at, std::size_t rows, std::size_t d) : sums(at), highest(sums + rows * d), total(highest + rows) {}
+  /// From row `row` on.
+  [[nodiscard]] Partial from(std::size_t row, std::size_t d) const {
+    Partial part = *this;
+    part.sums += row * d;
+    part.highest += row;
+    part.total += row;
+    return part;
+  }
 };
 
 /// Scratch of one task, carved out of a thread's floats.
@@ -78,44 +87,79 @@ void prefetch(const void* data, std::size_t bytes) {
   for (std::size_t at = 0; at < bytes; at += 64) __builtin_prefetch(static_cast<const std::byte*>(data) + at, 0, 0);
 }
 
-/// Attention of own.queries, `group` rows a token with the first token at `position`, over keys [begin, end) of one
-/// head: online softmax over blocks of keys. Key j is seen by tokens from position j on.
-void attend(const Kernels& kernels, const KvCache& cache, std::size_t kv_head, std::size_t d, std::size_t group,
-            std::size_t rows, std::size_t position, std::size_t begin, std::size_t end, const Scratch& own,
-            const Partial& to) {
+/// Rows that go through attention together: `rows` of own.queries from row `first` on, `group` a token with the first
+/// token at `position`. Key j is seen by tokens from position j on.
+struct Together {
+  std::size_t first;
+  std::size_t rows;
+  std::size_t group;
+  std::size_t position;
+  /// Of keys [begin, begin + n), those that the last token sees.
+  [[nodiscard]] std::size_t keys(std::size_t begin, std::size_t n) const {
+    const std::size_t seen = position + (rows - 1) / group + 1;
+    return seen <= begin ? 0 : std::min(n, seen - begin);
+  }
+};
+
+/// One step of online softmax: scores of keys [begin, begin + n) against the rows, and what was summed so far scaled to
+/// the new maxima.
+void score(const Kernels& kernels, const KvCache& cache, std::size_t kv_head, std::size_t d, const Together& these,
+           std::size_t begin, std::size_t n, const Scratch& own, const Partial& to) {
   const float scale = 1.0F / std::sqrt(static_cast<float>(d));
+  float* all_scores = own.scores + these.first * kKeyBlock;
+  const Block keys(cache.keys(kv_head, begin), cache.element(), n, d, these.rows, own.block, kernels);
+  kernels.gemm_nt(these.rows, n, d, own.queries + these.first * d, d, keys.element, keys.data, d, all_scores,
+                  kKeyBlock);
+  for (std::size_t row = 0; row < these.rows; ++row) {
+    float* scores = all_scores + row * kKeyBlock;
+    const std::size_t seen = these.position + row / these.group + 1;  // keys 0 … its own position
+    const std::size_t visible = seen <= begin ? 0 : std::min(n, seen - begin);
+    std::fill(scores + visible, scores + n, 0.0F);
+    if (visible == 0) continue;
+    const float before = to.highest[row];
+    const float sum = kernels.softmax_block(scores, visible, scale, &to.highest[row]);
+    if (to.highest[row] != before) {
+      const float factor = std::exp(before - to.highest[row]);  // 0 at the first block
+      kernels.scale(to.sums + row * d, factor, d);
+      to.total[row] *= factor;
+    }
+    to.total[row] += sum;
+  }
+}
+
+/// Attention over keys [begin, end) of one head: online softmax over blocks of keys. `alone`: each token goes through
+/// it by itself, so that its result is to the bit what it would be without the others; they only share the reading.
+void attend(const Kernels& kernels, const KvCache& cache, std::size_t kv_head, std::size_t d, std::size_t group,
+            std::size_t rows, bool alone, std::size_t position, std::size_t begin, std::size_t end, const Scratch& own,
+            const Partial& to) {
   const std::size_t row_bytes = d * (cache.element() == Element::f32 ? 4 : 2);
   std::fill(to.sums, to.sums + rows * d, 0.0F);
   std::fill(to.total, to.total + rows, 0.0F);
   std::fill(to.highest, to.highest + rows, -std::numeric_limits<float>::infinity());
-  const std::size_t step = rows <= kFewRows ? kFewRowsKeyBlock : kKeyBlock;
+  const std::size_t at_once = alone ? group : rows;
+  const bool few = at_once <= kFewRows;
+  const std::size_t step = few ? kFewRowsKeyBlock : kKeyBlock;
+  const auto together = [&](std::size_t first) { return Together{first, at_once, group, position + first / group}; };
   for (; begin < end; begin += step) {
     const std::size_t n = std::min(step, end - begin);
     // Each block of keys or values is asked for while the one before it is worked on: with few rows most of the time
     // would go by waiting.
     const void* stored_values = cache.values(kv_head, begin);
-    if (rows <= kFewRows) prefetch(stored_values, n * row_bytes);
-    const Block keys(cache.keys(kv_head, begin), cache.element(), n, d, rows, own.block, kernels);
-    kernels.gemm_nt(rows, n, d, own.queries, d, keys.element, keys.data, d, own.scores, kKeyBlock);
-    for (std::size_t row = 0; row < rows; ++row) {
-      float* scores = own.scores + row * kKeyBlock;
-      const std::size_t seen = position + row / group + 1;  // keys 0 … its own position
-      const std::size_t visible = seen <= begin ? 0 : std::min(n, seen - begin);
-      std::fill(scores + visible, scores + n, 0.0F);
-      if (visible == 0) continue;
-      const float before = to.highest[row];
-      const float sum = kernels.softmax_block(scores, visible, scale, &to.highest[row]);
-      if (to.highest[row] != before) {
-        const float factor = std::exp(before - to.highest[row]);  // 0 at the first block
-        kernels.scale(to.sums + row * d, factor, d);
-        to.total[row] *= factor;
-      }
-      to.total[row] += sum;
+    if (few) prefetch(stored_values, n * row_bytes);
+    for (std::size_t first = 0; first < rows; first += at_once) {
+      const Together these = together(first);
+      if (const std::size_t keys = these.keys(begin, n); keys > 0)
+        score(kernels, cache, kv_head, d, these, begin, keys, own, to.from(first, d));
     }
-    if (rows <= kFewRows && begin + step < end)
+    if (few && begin + step < end)
       prefetch(cache.keys(kv_head, begin + step), std::min(step, end - begin - step) * row_bytes);
-    const Block values(stored_values, cache.element(), n, d, rows, own.block, kernels);
-    kernels.gemm_nn(rows, d, n, own.scores, kKeyBlock, values.element, values.data, d, to.sums, d, true);
+    for (std::size_t first = 0; first < rows; first += at_once) {
+      const std::size_t keys = together(first).keys(begin, n);
+      if (keys == 0) continue;
+      const Block values(stored_values, cache.element(), keys, d, at_once, own.block, kernels);
+      kernels.gemm_nn(at_once, d, keys, own.scores + first * kKeyBlock, kKeyBlock, values.element, values.data, d,
+                      to.sums + first * d, d, true);
+    }
   }
 }
 
@@ -133,7 +177,9 @@ void merge(const Kernels& kernels, const Partial& into, const Partial& from, std
 }  // namespace
 
 std::size_t thread_floats(const ModelConfig& config) {
-  const std::size_t linear = kChunk * (2 * config.linear_key_dim + config.linear_value_dim);
+  const std::size_t dk = config.linear_key_dim;
+  const std::size_t dv = config.linear_value_dim;
+  const std::size_t linear = kChunk * (2 * dk + dv) + dk * dv;
   const std::size_t rows = kTokenBlock * (config.num_heads / config.num_kv_heads);
   const std::size_t full = Scratch::floats(rows, config.head_dim);
   return std::max({linear, full, config.hidden_size});
@@ -193,8 +239,9 @@ void FullAttention::forward(Context& context, const float* x, const std::vector<
     }
   });
 
+  const bool few = tokens <= kFewTokens;
   const std::size_t token_blocks = (tokens + kTokenBlock - 1) / kTokenBlock;
-  const std::size_t spans = token_blocks > 1 ? 1 : (position + tokens + kSpan - 1) / kSpan;
+  const std::size_t spans = few ? (position + tokens + kSpan - 1) / kSpan : 1;
   const std::size_t partial_floats = Partial::floats(std::min(tokens, kTokenBlock) * group, d);
   if (spans > 1) context.partials.reserve(kv_heads * spans * partial_floats);
 
@@ -222,12 +269,12 @@ void FullAttention::forward(Context& context, const float* x, const std::vector<
     }
     const std::size_t limit = position + first + count;  // keys that the last token of the block sees
     if (spans == 1) {
-      attend(kernels, cache, kv_head, d, group, rows, position + first, 0, limit, own, own.partial);
+      attend(kernels, cache, kv_head, d, group, rows, few, position + first, 0, limit, own, own.partial);
       for (std::size_t row = 0; row < rows; ++row) finish(own.partial, row, kv_head, first);
     } else {
       const Partial to(context.partials.data() + (kv_head * spans + span) * partial_floats, rows, d);
-      attend(kernels, cache, kv_head, d, group, rows, position, span * kSpan, std::min((span + 1) * kSpan, limit), own,
-             to);
+      attend(kernels, cache, kv_head, d, group, rows, few, position, span * kSpan, std::min((span + 1) * kSpan, limit),
+             own, to);
     }
   });
   if (spans > 1) {
@@ -237,7 +284,8 @@ void FullAttention::forward(Context& context, const float* x, const std::vector<
         return Partial(context.partials.data() + (kv_head * spans + span) * partial_floats, rows, d);
       };
       for (std::size_t row = 0; row < rows; ++row) {
-        for (std::size_t span = 1; span < spans; ++span) merge(kernels, partial(0), partial(span), row, d);
+        const std::size_t seen = (position + row / group + kSpan) / kSpan;  // spans that hold a key of this token
+        for (std::size_t span = 1; span < seen; ++span) merge(kernels, partial(0), partial(span), row, d);
         finish(partial(0), row, kv_head, 0);
       }
     });

@@ -50,6 +50,15 @@ void KvCache::make_writable(std::size_t position, std::size_t tokens, BlockPool&
   }
 }
 
+void KvCache::cut_back(std::size_t from, std::size_t to) {
+  while (to < from) {
+    const Place where = place(to);
+    const std::size_t count = std::min(where.tokens - where.offset, from - to);
+    pages_[where.page].release_rows(where.offset, count);
+    to += count;
+  }
+}
+
 std::byte* KvCache::at(bool value, std::size_t head, std::size_t position) const {
   const Place where = place(position);
   const std::size_t row = ((value ? heads_ : 0) + head) * where.tokens + where.offset;

@@ -33,6 +33,9 @@ class KvCache {
   /// Makes positions [position, position + tokens) writable; those before `position` stay, those after have no meaning.
   /// Copies the rows before `position` of a page where another holder has gone on.
   void make_writable(std::size_t position, std::size_t tokens, BlockPool& memory, ThreadPool& threads);
+  /// Makes nothing of positions [to, from), the last ones made writable, so that the rows are free again for everyone.
+  /// Only while no other cache can have become these positions.
+  void cut_back(std::size_t from, std::size_t to);
   /// Writes the head_dim values of one head at one position.
   void write_key(std::size_t head, std::size_t position, const float* row, const Kernels& kernels);
   void write_value(std::size_t head, std::size_t position, const float* row, const Kernels& kernels);

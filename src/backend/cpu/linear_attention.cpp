@@ -10,19 +10,24 @@ namespace {
 float sigmoid(float x) { return 1.0F / (1.0F + std::exp(-x)); }
 float softplus(float x) { return x > 20.0F ? x : std::log1p(std::exp(x)); }
 
-/// The convolution's view of one pass: inputs of the pass, preceded by those the state remembers.
+/// The convolution's view of one pass: inputs of the pass, preceded by the late ones and by those the state remembers.
 struct ConvolutionInput {
-  Output rows;  ///< tokens × channels
+  Output rows;        ///< tokens × channels
+  const float* late;  ///< late_tokens × late_stride
+  std::size_t late_tokens;
+  std::size_t late_stride;
   float* past;  ///< (taps - 1) × channels, oldest first
   std::size_t channels;
   std::size_t taps;
 
-  /// Input at time `t`, which may be as early as -(taps - 1), from channel `first` to the end of its panel.
+  /// Input at time `t`, counted from the first token of the pass, from channel `first` to the end of its panel.
   [[nodiscard]] const float* at(std::ptrdiff_t t, std::size_t first) const {
     if (t >= 0) {
       return rows.y + first / rows.panel * rows.panel_stride + static_cast<std::size_t>(t) * rows.stride +
              first % rows.panel;
     }
+    t += static_cast<std::ptrdiff_t>(late_tokens);
+    if (t >= 0) return late + static_cast<std::size_t>(t) * late_stride + first;
     return past + static_cast<std::size_t>(t + static_cast<std::ptrdiff_t>(taps) - 1) * channels + first;
   }
 };
@@ -33,20 +38,20 @@ std::size_t panel_rows(const ModelConfig& config) {
   return even ? config.linear_key_dim : config.conv_channels();
 }
 
-/// Convolution and SiLU of channels [first, first + n) for tokens [begin, begin + count): out is count × n.
+/// Convolution and SiLU of channels [first, first + n) for times [begin, begin + count): out is count × n.
 void convolve(const Context& context, const ConvolutionInput& input, const float* weights, std::size_t first,
-              std::size_t n, std::size_t begin, std::size_t count, float* out, std::vector<const float*>& rows) {
+              std::size_t n, std::ptrdiff_t begin, std::size_t count, float* out, std::vector<const float*>& rows) {
   rows.resize(input.taps);
   for (std::size_t t = 0; t < count; ++t) {
     for (std::size_t tap = 0; tap < input.taps; ++tap) {
-      const auto time = static_cast<std::ptrdiff_t>(begin + t + tap) - static_cast<std::ptrdiff_t>(input.taps) + 1;
+      const auto time = begin + static_cast<std::ptrdiff_t>(t + tap) - static_cast<std::ptrdiff_t>(input.taps) + 1;
       rows[tap] = input.at(time, first);
     }
     context.kernels.conv_silu(rows.data(), weights + first, input.channels, input.taps, n, out + t * n);
   }
 }
 
-/// After a pass the state remembers its last taps - 1 inputs, for channels [first, first + n).
+/// The state then remembers the taps - 1 inputs before time `tokens`, for channels [first, first + n).
 void remember(const ConvolutionInput& input, std::size_t tokens, std::size_t first, std::size_t n) {
   for (std::size_t row = 0; row + 1 < input.taps; ++row) {
     const auto time = static_cast<std::ptrdiff_t>(tokens + row) - static_cast<std::ptrdiff_t>(input.taps) + 1;
@@ -114,53 +119,99 @@ void LinearAttention::forward(Context& context, const float* x, const std::vecto
   const PackedMatrix* output[] = {&out_proj};
   multiply(products, context.activations, kernels, context.pool);
 
-  const ConvolutionInput input{qkv_out, state.conv, channels, config.conv_kernel};
+  const std::size_t stride = channels + 2 * value_heads;  // of inputs that the state keeps
+  const ConvolutionInput input{qkv_out,    state.late, state.late_tokens, stride,
+                               state.conv, channels,   config.conv_kernel};
   const float query_scale = 1.0F / std::sqrt(static_cast<float>(dk));
   context.pool.run(key_heads, 1, [&](std::size_t head, std::size_t, std::size_t thread) {
     Context::Thread& own = context.threads[thread];
     float* q = own.floats.data();
     float* k = q + kChunk * dk;
     float* v = k + kChunk * dk;
+    float* unsaved_s = v + kChunk * dv;
     float beta[kChunk];
     float log_decay[kChunk];
     thread_local std::vector<const float*> rows;
     const std::size_t first_q = head * dk;
     const std::size_t first_k = key_heads * dk + first_q;
-    const std::size_t first_v = 2 * key_heads * dk + head * shared * dv;
-    for (std::size_t row = 0; row + 1 < config.conv_kernel; ++row) {
-      begin_with(state.conv_before, row * channels + first_q, dk, state.conv);
-      begin_with(state.conv_before, row * channels + first_k, dk, state.conv);
-      begin_with(state.conv_before, row * channels + first_v, shared * dv, state.conv);
+    const auto first_v = [&](std::size_t value_head) { return 2 * key_heads * dk + value_head * dv; };
+    const auto gates = [&](std::size_t t, std::size_t value_head, float b_input, float a_input) {
+      beta[t] = sigmoid(b_input);
+      log_decay[t] = -decay[value_head] * softplus(a_input + weights->dt_bias[value_head]);
+    };
+    // Calls f(first, n) for the channels of this head: q, k and v, none of which crosses a panel.
+    const auto each_range = [&](auto&& f) {
+      f(first_q, dk);
+      f(first_k, dk);
+      for (std::size_t value_head = head * shared; value_head < (head + 1) * shared; ++value_head)
+        f(first_v(value_head), dv);
+    };
+
+    each_range([&](std::size_t first, std::size_t n) {
+      for (std::size_t row = 0; row + 1 < config.conv_kernel; ++row)
+        begin_with(state.conv_before, row * channels + first, n, state.conv);
+    });
+    // Each S now, when it is about to be read anyway, and with it the late tokens, of which nothing but S is wanted.
+    const std::size_t late = state.late_tokens;
+    const auto late_begin = -static_cast<std::ptrdiff_t>(late);
+    convolve(context, input, conv.data(), first_k, dk, late_begin, late, k, rows);
+    for (std::size_t t = 0; t < late; ++t) kernels.l2_norm(k + t * dk, dk, 1.0F);
+    for (std::size_t value_head = head * shared; value_head < (head + 1) * shared; ++value_head) {
+      begin_with(state.s_before, value_head * dk * dv, dk * dv, state.s);
+      convolve(context, input, conv.data(), first_v(value_head), dv, late_begin, late, v, rows);
+      for (std::size_t t = 0; t < late; ++t) {
+        const float* at = state.late + t * stride + channels + value_head;
+        gates(t, value_head, at[0], at[value_heads]);
+      }
+      own.delta.steps(kernels, state.s + value_head * dk * dv, late, k, k, v, log_decay, beta, v, dv);
     }
+
     for (std::size_t begin = 0; begin < tokens; begin += kChunk) {
       const std::size_t count = std::min(kChunk, tokens - begin);
-      convolve(context, input, conv.data(), first_q, dk, begin, count, q, rows);
-      convolve(context, input, conv.data(), first_k, dk, begin, count, k, rows);
+      const auto time = static_cast<std::ptrdiff_t>(begin);
+      convolve(context, input, conv.data(), first_q, dk, time, count, q, rows);
+      convolve(context, input, conv.data(), first_k, dk, time, count, k, rows);
       for (std::size_t t = 0; t < count; ++t) {
         kernels.l2_norm(q + t * dk, dk, query_scale);
         kernels.l2_norm(k + t * dk, dk, 1.0F);
       }
       for (std::size_t value_head = head * shared; value_head < (head + 1) * shared; ++value_head) {
-        convolve(context, input, conv.data(), first_v + (value_head - head * shared) * dv, dv, begin, count, v, rows);
+        convolve(context, input, conv.data(), first_v(value_head), dv, time, count, v, rows);
         for (std::size_t t = 0; t < count; ++t) {
           const std::size_t at = (begin + t) * value_heads + value_head;
-          beta[t] = sigmoid(b[at]);
-          log_decay[t] = -decay[value_head] * softplus(a[at] + weights->dt_bias[value_head]);
+          gates(t, value_head, b[at], a[at]);
         }
-        // Now, while this head's S is about to be read anyway.
-        if (begin == 0) begin_with(state.s_before, value_head * dk * dv, dk * dv, state.s);
         float* y_head = y + begin * values + value_head * dv;
         const float* z_head = z + begin * values + value_head * dv;
-        own.delta.run(kernels, state.s + value_head * dk * dv, count, q, k, v, log_decay, beta, y_head, values);
+        float* s = state.s + value_head * dk * dv;
+        if (state.verified != nullptr) {
+          std::copy(s, s + dk * dv, unsaved_s);
+          s = unsaved_s;
+        }
+        if (tokens <= kFewTokens)
+          own.delta.steps(kernels, s, count, q, k, v, log_decay, beta, y_head, values);
+        else
+          own.delta.run(kernels, s, count, q, k, v, log_decay, beta, y_head, values);
         for (std::size_t t = 0; t < count; ++t) {
           kernels.rms_norm(y_head + t * values, weights->norm.data(), dv, config.rms_norm_eps, y_head + t * values);
           kernels.mul_silu(y_head + t * values, z_head + t * values, dv);
         }
       }
     }
-    remember(input, tokens, first_q, dk);
-    remember(input, tokens, first_k, dk);
-    remember(input, tokens, first_v, shared * dv);
+
+    const std::size_t saved = state.verified == nullptr ? tokens : 0;  // where the time of conv and s ends
+    each_range([&](std::size_t first, std::size_t n) { remember(input, saved, first, n); });
+    if (state.verified == nullptr) return;
+    for (std::size_t t = 0; t < tokens; ++t) {
+      float* to = state.verified + t * stride;
+      each_range([&](std::size_t first, std::size_t n) {
+        std::copy_n(input.at(static_cast<std::ptrdiff_t>(t), first), n, to + first);
+      });
+      for (std::size_t value_head = head * shared; value_head < (head + 1) * shared; ++value_head) {
+        to[channels + value_head] = b[t * value_heads + value_head];
+        to[channels + value_heads + value_head] = a[t * value_heads + value_head];
+      }
+    }
   });
 
   context.activations.prepare(tokens, values, output, kernels);

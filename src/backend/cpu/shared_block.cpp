@@ -28,6 +28,11 @@ bool SharedBlock::claim_rows(std::size_t first, std::size_t count) const {
   return false;
 }
 
+void SharedBlock::release_rows(std::size_t first, std::size_t count) const {
+  std::size_t written = first + count;
+  block_->written.compare_exchange_strong(written, first, std::memory_order_relaxed);
+}
+
 BlockPool::BlockPool(std::size_t kept_bytes) : limit_(kept_bytes) { unused_.reserve(kMostKept); }
 
 SharedBlock BlockPool::make(std::size_t bytes) {

@@ -41,6 +41,8 @@ class SharedBlock {
   /// Of a page, whose rows [0, written) may matter to some holder: takes rows [first, first + count) for the caller to
   /// write. False: another holder has written at or past `first`.
   [[nodiscard]] bool claim_rows(std::size_t first, std::size_t count) const;
+  /// Undoes a claim of this holder, unless another holder has gone on since. Nobody may have been given the rows.
+  void release_rows(std::size_t first, std::size_t count) const;
 
  private:
   friend class BlockPool;

@@ -11,13 +11,20 @@
 
 namespace qwen35::cpu {
 
-/// What one linear-attention layer remembers: where a pass reads it and where it leaves it, which may be the same
+/// Tokens of a pass up to which each is computed exactly as it would be alone, and what a verification pass takes.
+inline constexpr std::size_t kFewTokens = 8;
+
+/// One linear-attention layer in a pass: where it reads what it remembers and where it leaves it, which may be the same
 /// place. nullptr to read: zeros.
 struct LinearState {
   const float* conv_before;  ///< conv_kernel - 1 rows of conv_channels inputs, oldest first
   const float* s_before;     ///< value_heads × key_dim × value_dim
   float* conv;
   float* s;
+  const float* late;  ///< late_tokens × shape.input_floats(): tokens that come before those of the pass
+  std::size_t late_tokens;
+  float*
+      verified;  ///< not nullptr: conv and s stay before the pass, whose tokens × input_floats go here (or on `late`)
 };
 
 /// Where in the block of all linear layers a layer's floats stand: all S first (they begin at whole cache lines and,
@@ -33,16 +40,31 @@ struct CpuState final : State {
   StateShape shape;
   std::shared_ptr<BlockPool> memory;
   std::size_t tokens = 0;
-  /// What the linear layers remember: all S (they begin at whole cache lines and, with the usual shapes, at whole
-  /// pages), then all conv inputs. Of no meaning at position 0, where everything is zero. A snapshot takes a share in
-  /// it; the next pass then leaves its results in another block, so that nothing is ever copied for its own sake.
+  /// The last `late` of them (at most kFewTokens) are not yet in `recurrent`; their inputs are in `inputs`. A
+  /// verification pass leaves all its tokens so: whatever number of them is kept, the next pass, which reads and writes
+  /// S anyway, takes them along while S is in the caches.
+  std::size_t late = 0;
+  /// What the linear layers remember of the tokens before: all S, then all conv inputs. Of no meaning without such
+  /// tokens: everything is zero then. A snapshot takes a share in it; the next pass then leaves its results in another
+  /// block, so that nothing is ever copied for its own sake.
   SharedBlock recurrent;
+  SharedBlock inputs;         ///< linear layers × kFewTokens × input_floats; empty: never needed
   std::vector<KvCache> full;  ///< one a full layer, in layer order
+  /// Tokens of the verification pass that has just been; a snapshot ends it too, because the rows are then shared.
+  mutable std::size_t verified = 0;
 
-  /// Where a pass over all layers leaves what the linear ones remember: `recurrent` itself when nobody else holds it.
-  [[nodiscard]] SharedBlock next_recurrent();
-  /// Linear layer `layer` in a pass that leaves its results in `next`.
-  [[nodiscard]] LinearState linear(std::size_t layer, const SharedBlock& next) const;
+  /// Where a pass over all layers leaves its results: what the state holds, when nobody else does.
+  struct Pass {
+    SharedBlock recurrent;
+    SharedBlock inputs;  ///< of a verification pass
+  };
+  [[nodiscard]] Pass begin_pass(bool verify);
+  /// Linear layer `layer` in that pass.
+  [[nodiscard]] LinearState linear(std::size_t layer, const Pass& pass) const;
+  void end_pass(Pass pass, std::size_t pass_tokens);
+  /// After a verification pass: only the first `count` of its tokens.
+  void keep(std::size_t count);
+
   [[nodiscard]] std::size_t position() const override { return tokens; }
   [[nodiscard]] std::size_t memory_bytes() const override;
 };
@@ -52,7 +74,9 @@ struct CpuSnapshot final : Snapshot {
 
   StateShape shape;
   std::size_t tokens = 0;
-  SharedBlock recurrent;  ///< empty at position 0
+  std::size_t late = 0;   ///< as CpuState
+  SharedBlock recurrent;  ///< empty when all tokens are late
+  SharedBlock inputs;     ///< empty when none is
   std::vector<KvCache> full;
 
   [[nodiscard]] std::size_t position() const override { return tokens; }

@@ -64,9 +64,15 @@ struct ReferenceState final : State {
   StateShape shape;
   std::size_t tokens = 0;
   std::vector<LayerState> layers;
+  mutable std::vector<std::vector<LayerState>>
+      verified;  ///< layers after each token of the last pass, if verify() was it
 
   [[nodiscard]] std::size_t position() const override { return tokens; }
-  [[nodiscard]] std::size_t memory_bytes() const override { return bytes_of(layers); }
+  [[nodiscard]] std::size_t memory_bytes() const override {
+    std::size_t bytes = bytes_of(layers);
+    for (const auto& after : verified) bytes += bytes_of(after);
+    return bytes;
+  }
 };
 
 /// A copy of everything.
@@ -174,12 +180,14 @@ class ReferenceBackend final : public Backend {
     auto& own = own_cast<ReferenceState>(state, "state");
     own.tokens = 0;
     own.layers = empty_layers();
+    own.verified.clear();
   }
 
   bool forward(State& state, std::span<const TokenId> tokens, LogitRows rows, std::span<float> logits,
                const Cancellation& cancelled) override {
     auto& own = own_cast<ReferenceState>(state, "state");
     check_forward(config_, own.tokens, tokens, rows, logits.size());
+    own.verified.clear();
     for (std::size_t t = 0; t < tokens.size(); ++t) {
       if (cancelled.requested()) return false;
       const Vector x = token(own, tokens[t]);
@@ -192,11 +200,39 @@ class ReferenceBackend final : public Backend {
     return true;
   }
 
+  [[nodiscard]] std::size_t max_verify() const override { return 8; }
+
+  /// Token by token, with a copy of the state after each.
+  bool verify(State& state, std::span<const TokenId> tokens, std::span<float> logits,
+              const Cancellation& cancelled) override {
+    auto& own = own_cast<ReferenceState>(state, "state");
+    check_forward(config_, own.tokens, tokens, LogitRows::all, logits.size());
+    check_verify(tokens.size(), max_verify());
+    std::vector<std::vector<LayerState>> after;
+    for (std::size_t t = 0; t < tokens.size(); ++t) {
+      const std::size_t vocab = config_.vocab_size;
+      if (!forward(state, tokens.subspan(t, 1), LogitRows::last, logits.subspan(t * vocab, vocab), cancelled))
+        return false;
+      after.push_back(own.layers);
+    }
+    own.verified = std::move(after);
+    return true;
+  }
+
+  void keep(State& state, std::size_t count) override {
+    auto& own = own_cast<ReferenceState>(state, "state");
+    check_keep(count, own.verified.size());
+    own.tokens -= own.verified.size() - count;
+    own.layers = std::move(own.verified[count - 1]);
+    own.verified.clear();
+  }
+
   [[nodiscard]] std::unique_ptr<Snapshot> snapshot(const State& state) const override {
     const auto& own = own_cast<const ReferenceState>(state, "state");
     auto copy = std::make_unique<ReferenceSnapshot>(own.shape);
     copy->tokens = own.tokens;
     copy->layers = own.layers;
+    own.verified.clear();
     return copy;
   }
 
@@ -206,6 +242,7 @@ class ReferenceBackend final : public Backend {
     check_same_shape(own.shape, from.shape);
     own.layers = from.layers;
     own.tokens = from.tokens;
+    own.verified.clear();
   }
 
   [[nodiscard]] std::string snapshot_format() const override { return qwen35::snapshot_format("reference", shape_); }
@@ -213,10 +250,9 @@ class ReferenceBackend final : public Backend {
   void write_snapshot(const Snapshot& snapshot, const ByteSink& sink) const override {
     const auto& own = own_cast<const ReferenceSnapshot>(snapshot, "snapshot");
     check_same_shape(shape_, own.shape);
-    write_position(own.tokens, sink);
-    if (own.tokens == 0) return;
+    write_position({own.tokens, 0}, sink);
     for (const LayerState& layer : own.layers) {
-      if (const auto* linear = std::get_if<LinearState>(&layer)) {
+      if (const auto* linear = std::get_if<LinearState>(&layer); linear != nullptr && own.tokens > 0) {
         sink(std::as_bytes(std::span(linear->conv)));
         sink(std::as_bytes(std::span(linear->s)));
       }
@@ -231,12 +267,10 @@ class ReferenceBackend final : public Backend {
 
   [[nodiscard]] std::unique_ptr<Snapshot> read_snapshot(std::span<const std::byte> bytes) const override {
     auto snapshot = std::make_unique<ReferenceSnapshot>(shape_);
-    snapshot->tokens = read_position(bytes, shape_, config_.max_positions);
+    snapshot->tokens = read_position(bytes, shape_, config_.max_positions, 0).tokens;
     snapshot->layers = empty_layers();
-    if (snapshot->tokens == 0) return snapshot;
-    bytes = bytes.subspan(sizeof(std::uint64_t));
     for (LayerState& layer : snapshot->layers) {
-      if (auto* linear = std::get_if<LinearState>(&layer)) {
+      if (auto* linear = std::get_if<LinearState>(&layer); linear != nullptr && snapshot->tokens > 0) {
         read_floats(bytes, linear->conv);
         read_floats(bytes, linear->s);
       }
