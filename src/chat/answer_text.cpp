@@ -17,7 +17,7 @@ std::string_view trimmed(std::string_view text) {
 }
 
 void AnswerText::push(std::string_view bytes) {
-  if (!stopped_by()) add(calls_in_text_.push(utf8_.push(bytes)));
+  if (!stopped_by()) add_text(utf8_.push(bytes));
 }
 
 std::string AnswerText::take() {
@@ -34,12 +34,20 @@ std::vector<ToolCall> AnswerText::take_calls() {
 
 std::string AnswerText::finish() {
   if (!stopped_by()) {
-    add(calls_in_text_.push(utf8_.finish()));
+    add_text(utf8_.finish());
     add(calls_in_text_.finish());
     append(stop_.finish());
   }
   text_.resize(solid_);
   return take();
+}
+
+void AnswerText::add_text(std::string_view text) {
+  if (calls_) {
+    add(calls_in_text_.push(text));
+  } else if (!text.empty()) {
+    add({{.kind = ToolCallEvent::Kind::text, .text = std::string(text), .call = {}, .unfinished = {}}});
+  }
 }
 
 void AnswerText::add(std::vector<ToolCallEvent> events) {

@@ -22,8 +22,9 @@ class AnswerText {
  public:
   /// `tools`: the definitions the model was given, or null; must outlive this object. `stop` looks at prose alone: not
   /// at white space before the answer, nor inside tool calls, nor across one.
-  explicit AnswerText(const nlohmann::ordered_json& tools, StopStrings stop = StopStrings())
-      : calls_in_text_(tools), stop_(std::move(stop)) {}
+  /// `calls` false: tool-call markup is text like any other (in an answer that follows a form).
+  explicit AnswerText(const nlohmann::ordered_json& tools, StopStrings stop = StopStrings(), bool calls = true)
+      : calls_(calls), calls_in_text_(tools), stop_(std::move(stop)) {}
 
   /// Adds the bytes of one token. Behind a stop string nothing counts any more.
   void push(std::string_view bytes);
@@ -46,9 +47,11 @@ class AnswerText {
   [[nodiscard]] const std::optional<UnfinishedCall>& unfinished_call() const { return unfinished_; }
 
  private:
+  void add_text(std::string_view text);
   void add(std::vector<ToolCallEvent> events);
   void append(std::string_view prose);
 
+  bool calls_;
   Utf8Stream utf8_;
   ToolCallStream calls_in_text_;
   StopStrings stop_;

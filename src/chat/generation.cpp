@@ -37,7 +37,7 @@ Generation::Generation(Model& model, Session& session, Prompt prompt, const Gene
       chooser_(model, options),
       fed_{std::move(prompt.tokens), {}, 0},
       thinking_(prompt.thinking),
-      answer_(tools_, StopStrings(options.stop)),
+      answer_(tools_, StopStrings(options.stop), !chooser_.constrained()),
       worked_ms_(prompt.prepare_ms) {
   const std::size_t max_thinking = checked("max_thinking_tokens", options.max_thinking_tokens, 0);
   if (fed_.tokens.size() >= context_) {
@@ -48,7 +48,18 @@ Generation::Generation(Model& model, Session& session, Prompt prompt, const Gene
             ", which leaves no room for a reply; shorten it, reset it, or load the model with a larger context");
   }
   // Near the limit the answer comes first: thinking gets at most what the answer and the closing tag leave.
-  const std::size_t reserve = std::min(max_tokens_, room() / 2) + model_.control.close_thinking.size();
+  const std::size_t least = chooser_.least_tokens();
+  const std::size_t reserve = std::max(std::min(max_tokens_, room() / 2), least) + model_.control.close_thinking.size();
+  if (least > max_tokens_) {
+    throw Error(ErrorCode::invalid_argument, "max_tokens is " + std::to_string(max_tokens_) +
+                                                 " but the shortest answer of the form asked for takes " +
+                                                 std::to_string(least) + " tokens; allow at least that many");
+  }
+  if (least > 0 && reserve > room()) {
+    throw Error(ErrorCode::context_limit, "the conversation leaves " + std::to_string(room()) +
+                                              " tokens but the shortest answer of the form asked for takes " +
+                                              std::to_string(least) + "; shorten it, or reset it");
+  }
   if (options.enable_thinking) thinking_budget_ = std::min(max_thinking, room() - std::min(room(), reserve));
   reply_.metrics.prompt_tokens = fed_.tokens.size();
   if (!thinking_) fed_.answer_begin = fed_.tokens.size();
@@ -146,11 +157,17 @@ void Generation::settle() {
 
 TokenId Generation::choose() {
   session_.spoil_logits();
+  return chooser_.choose(session_.logits(row_).first(model_.vocabulary), fed_.tokens, place());
+}
+
+/// Where the next token stands.
+TokenChooser::Place Generation::place() const {
   // With nothing left to think with, the tag would only be closed again.
-  return chooser_.choose(session_.logits(row_).first(model_.vocabulary), fed_.tokens,
-                         {.in_answer = !thinking_,
-                          .may_think = thinking_ || thinking_budget_ > 0,
-                          .may_end = thinking_ || has_answer_ || allow_empty_});
+  return {.in_answer = !thinking_,
+          .may_think = thinking_ || (thinking_budget_ > 0 && !chooser_.constrained()),
+          .may_end = thinking_ || has_answer_ || allow_empty_,
+          .room = closing_form_ ? chooser_.least_tokens()
+                                : std::min(max_tokens_ - std::min(max_tokens_, reply_.metrics.reply_tokens), room())};
 }
 
 void Generation::take(TokenId token) {
@@ -159,7 +176,7 @@ void Generation::take(TokenId token) {
     first_token_ms_ = last_token_ms_;
     reply_.metrics.time_to_first_token_ms = first_token_ms_;
   }
-  chooser_.take(token);
+  chooser_.take(token, place());
   const bool thought = thinking_;
   if (thinking_) {
     take_thought(token);
@@ -180,6 +197,8 @@ void Generation::watch_for_loops(TokenId token, bool thought) {
     if (thinking_) {
       close_thinking();
       loop_guard_.emplace();
+    } else if (chooser_.constrained()) {
+      closing_form_ = true;  // by the shortest way to its end
     } else {
       end(FinishReason::loop);
     }
@@ -196,6 +215,10 @@ void Generation::take_thought(TokenId token) {
   fed_.tokens.push_back(token);
   if (token == model_.control.think_end) {
     thinking_ = false;
+    if (chooser_.constrained()) {  // the form begins right here, so what the model would write first is written for it
+      const std::vector<TokenId>& blank = model_.control.blank_line;
+      if (room() > blank.size()) fed_.tokens.insert(fed_.tokens.end(), blank.begin(), blank.end());
+    }
     fed_.answer_begin = fed_.tokens.size();
     return;
   }
@@ -234,7 +257,11 @@ void Generation::take_answer(TokenId token) {
       return;
     }
   }
-  if (reply_.metrics.reply_tokens == max_tokens_) end(FinishReason::length);
+  if (chooser_.complete() || (closing_form_ && chooser_.least_tokens() == 0)) {
+    end(closing_form_ ? FinishReason::loop : FinishReason::stop);
+  } else if (reply_.metrics.reply_tokens == max_tokens_) {
+    end(FinishReason::length);
+  }
 }
 
 /// Feeds </think> in the model's place, with the newlines it puts around it.

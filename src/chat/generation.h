@@ -65,6 +65,7 @@ class Generation {
   bool decode();
   void settle();
   TokenId choose();
+  [[nodiscard]] TokenChooser::Place place() const;
   void take(TokenId token);
   void watch_for_loops(TokenId token, bool thought);
   void take_thought(TokenId token);
@@ -92,6 +93,7 @@ class Generation {
   bool started_ = false;
   bool thinking_;
   bool ended_ = false;
+  bool closing_form_ = false;        ///< the answer went in circles: its form is brought to an end
   bool has_answer_ = false;          ///< something but white space
   std::size_t thinking_budget_ = 0;  ///< tokens the model may still think
 

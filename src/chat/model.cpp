@@ -54,6 +54,7 @@ ControlTokens::ControlTokens(const Tokenizer& tokenizer)
       tool_call(tokenizer.added_token("<tool_call>").value_or(-1)),
       tool_call_end(tokenizer.added_token("</tool_call>").value_or(-1)),
       close_thinking(tokenizer.encode_with_special("\n</think>\n\n")),
+      blank_line(tokenizer.encode(std::string_view("\n\n"))),
       close_thinking_line(tokenizer.encode_with_special("</think>\n\n")) {}
 
 Model::Model(Tokenizer tokenizer_in, std::unique_ptr<Backend> backend_in, ModelInfo info_in, std::size_t context)

@@ -14,6 +14,7 @@
 #include "backend/backend.h"
 #include "base/fair_mutex.h"
 #include "base/token.h"
+#include "chat/grammars.h"
 #include "text/tokenizer.h"
 
 namespace qwen35 {
@@ -30,6 +31,7 @@ struct ControlTokens {
   TokenId tool_call = -1;  ///< <tool_call>; -1: plain characters in this vocabulary
   TokenId tool_call_end = -1;
   std::vector<TokenId> close_thinking;       ///< "\n</think>\n\n": what a model writes when it has thought enough
+  std::vector<TokenId> blank_line;           ///< "\n\n": what stands between </think> and the answer
   std::vector<TokenId> close_thinking_line;  ///< the same after a newline: "</think>\n\n"
 };
 
@@ -45,6 +47,7 @@ struct Model {
   ModelInfo info;
   /// Of the checkpoint's shapes and a sample of its weights: what a stored session must match. 0: not known.
   std::uint64_t fingerprint = 0;
+  Grammars grammars;
   FairMutex turns;  ///< held by the session whose pass runs
 
   [[nodiscard]] std::size_t memory_bytes() const { return backend->memory_bytes() + tokenizer.memory_bytes(); }

@@ -45,11 +45,13 @@ void bar(std::span<float> logits, TokenId id) {
 
 }  // namespace
 
-TokenChooser::TokenChooser(const Model& model, const GenerateOptions& options)
+TokenChooser::TokenChooser(Model& model, const GenerateOptions& options)
     : model_(model),
       window_(static_cast<std::size_t>(std::max(options.repetition_window, 0))),
       counts_(options.presence_penalty != 0 || options.frequency_penalty != 0),
-      sampler_(sampler_options(options)) {
+      sampler_(sampler_options(options)),
+      constraint_(
+          model.grammars.constraint(options, model.tokenizer, {model.control.im_end, model.control.endoftext})) {
   check_logit_bias(options.logit_bias, model.vocabulary);
   if (options.no_repeat_ngram != 0) ngrams_.emplace(options.no_repeat_ngram);
   if (options.logprobs || options.top_logprobs != 0) logprobs_.emplace(options.top_logprobs);
@@ -59,12 +61,14 @@ TokenId TokenChooser::choose(std::span<float> logits, std::span<const TokenId> t
   if (logprobs_ && place.in_answer) logprobs_->note(logits);
   const ControlTokens& control = model_.control;
   if (!place.may_think) bar(logits, control.think);
-  if (!place.may_end) {
+  if (!place.may_end && !constraint_) {
     bar(logits, control.im_end);
     bar(logits, control.endoftext);
   }
+  // A form decides alone what may come; it rules out control tokens, and penalties could not make them likelier.
+  if (constraint_ && place.in_answer) constraint_->mask(logits, place.room);
   // Control tokens are exempt from every penalty: each turn ends in the same one, and it must not grow less likely.
-  if (ngrams_) {
+  if (ngrams_ && !constraint_) {  // a form may have to repeat itself
     for (const TokenId id : ngrams_->banned()) {
       if (!model_.tokenizer.is_added(id)) bar(logits, id);
     }
@@ -76,7 +80,8 @@ TokenId TokenChooser::choose(std::span<float> logits, std::span<const TokenId> t
   return sampler_.sample(logits, recent_, generated_);
 }
 
-void TokenChooser::take(TokenId token) {
+void TokenChooser::take(TokenId token, const Place& place) {
+  if (constraint_ && place.in_answer) constraint_->accept(token);
   if (ngrams_) ngrams_->push(token);
   if (counts_ && !model_.tokenizer.is_added(token)) generated_.push_back(token);
 }

@@ -21,20 +21,27 @@ namespace qwen35 {
 class TokenChooser {
  public:
   /// Throws invalid_argument naming the option.
-  TokenChooser(const Model& model, const GenerateOptions& options);
+  TokenChooser(Model& model, const GenerateOptions& options);
 
   /// Where in the reply the token would stand.
   struct Place {
     bool in_answer = false;  ///< not in the thinking
     bool may_think = true;   ///< <think> may come
     bool may_end = true;     ///< the end of the turn may come
+    std::size_t room = 0;    ///< tokens of text that the answer may still take, this one included
   };
 
   /// The next token. `logits` is scratch afterwards; `tokens`: everything fed and sampled so far, which the repetition
   /// penalty looks back over.
   TokenId choose(std::span<float> logits, std::span<const TokenId> tokens, const Place& place);
   /// The reply has this token, whoever chose it.
-  void take(TokenId token);
+  void take(TokenId token, const Place& place);
+  /// The answer follows a form (GenerateOptions::json_schema and its like).
+  [[nodiscard]] bool constrained() const { return constraint_.has_value(); }
+  /// It does, and is whole: nothing may follow.
+  [[nodiscard]] bool complete() const { return constraint_ && constraint_->must_end(); }
+  /// Tokens that a constrained answer takes at least; 0: not constrained.
+  [[nodiscard]] std::size_t least_tokens() const { return constraint_ ? constraint_->ending_size() : 0; }
   /// What the model thought of the token that choose() gave last, if that was asked for.
   [[nodiscard]] std::optional<TokenLogprob> logprob(TokenId token);
 
@@ -43,6 +50,7 @@ class TokenChooser {
   const std::size_t window_;  ///< tokens the repetition penalty looks back over
   const bool counts_;         ///< presence or frequency penalty is on
   Sampler sampler_;
+  std::optional<Constraint> constraint_;
   std::optional<NgramBlock> ngrams_;
   std::optional<Logprobs> logprobs_;
   std::vector<TokenId> recent_;     ///< scratch: what the repetition penalty sees
