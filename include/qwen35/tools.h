@@ -79,11 +79,13 @@ struct ToolLoopOptions {
 
 /// Adds a user turn, computes the reply, makes the calls it asks for, hands the results back as tool messages, and so
 /// on until a reply makes no calls. Returns that reply. Its tool_calls are empty unless the reply was cancelled, or the
-/// model called tools in the last round, where it had none: those calls were not made. The conversation holds
-/// everything in between.
+/// model called tools in the last round, where it had none: those calls were not made. Nor is one that the reply ended
+/// in (Reply::truncated_tool_call). The conversation holds everything in between.
 ///
-/// Chat::cancel(), from any thread or a callback, ends the reply in progress and with it the loop; a call in progress
-/// is not interrupted. options.tools must be empty. Throws invalid_argument for bad options, what Chat::generate()
+/// Chat::cancel() and options.cancel end the reply in progress and with it the loop. While a call is made they do not
+/// interrupt it: the next reply ends at once, and after options.cancel no further call is made either. options.tools
+/// must be empty; those of Chat::set_tools() do not take part. An answer held to a schema or grammar
+/// (options.json_schema and so on) cannot call tools. Throws invalid_argument for bad options, what Chat::generate()
 /// throws, and what the callbacks throw; the conversation then holds the rounds that were finished.
 Reply run_tools(Chat& chat, std::string_view prompt, const Toolbox& tools, const GenerateOptions& options = {},
                 const ToolLoopOptions& loop = {});

@@ -15,6 +15,8 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+const char* const kNoTools = "[]";  // "" would be those of Chat::set_tools()
+
 std::string error_result(const std::string& message) { return python_json({{"error", to_valid_utf8(message)}}); }
 
 [[noreturn]] void refuse(const std::string& message) { throw Error(ErrorCode::invalid_argument, message); }
@@ -54,10 +56,16 @@ void check(const GenerateOptions& options, const ToolLoopOptions& loop) {
   }
 }
 
-std::string answer_call(const ToolCall& call, const Toolbox& tools, const ToolLoopOptions& loop) {
-  const bool allowed = !loop.on_call || loop.on_call(call);
-  std::string result = allowed ? tools.call(call) : error_result("the call was declined");
-  result = shortened(std::move(result), loop.max_result_bytes);
+std::string answer_call(const ToolCall& call, const Toolbox& tools, const GenerateOptions& options,
+                        const ToolLoopOptions& loop) {
+  std::string result;
+  if (options.cancel.stop_requested()) {
+    result = error_result("the call was cancelled");
+  } else if (loop.on_call && !loop.on_call(call)) {
+    result = error_result("the call was declined");
+  } else {
+    result = shortened(tools.call(call), loop.max_result_bytes);
+  }
   if (loop.on_result) loop.on_result(call, result);
   return result;
 }
@@ -65,16 +73,16 @@ std::string answer_call(const ToolCall& call, const Toolbox& tools, const ToolLo
 template <typename Input>
 Reply run(Chat& chat, Input input, const Toolbox& tools, GenerateOptions options, const ToolLoopOptions& loop) {
   check(options, loop);
-  options.tools = tools.definitions();
+  options.tools = tools.empty() ? kNoTools : tools.definitions();
   Reply reply = chat.stream(input, options, loop.on_piece);
   options.system_prompt.reset();  // the conversation holds it now
   for (int round = 1; !reply.tool_calls.empty() && reply.finish_reason != FinishReason::cancelled; ++round) {
     if (round > loop.max_rounds) break;
     std::vector<Message> messages = chat.messages();
     for (const ToolCall& call : reply.tool_calls) {
-      messages.push_back({.role = "tool", .content = answer_call(call, tools, loop)});
+      messages.push_back({.role = "tool", .content = answer_call(call, tools, options, loop)});
     }
-    if (round == loop.max_rounds) options.tools.clear();
+    if (round == loop.max_rounds) options.tools = kNoTools;
     reply = chat.stream(std::span<const Message>(messages), options, loop.on_piece);
   }
   return reply;

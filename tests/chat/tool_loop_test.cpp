@@ -5,6 +5,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -195,6 +196,47 @@ TEST(ToolLoop, CancelEndsIt) {
   chat.reset_conversation();
   EXPECT_EQ(run_tools(chat, "Go", bench.tools, greedy(), loop).finish_reason, FinishReason::cancelled);
   EXPECT_THAT(bench.runs, IsEmpty());
+}
+
+TEST(ToolLoop, ACancelDuringACallEndsTheLoopAfterIt) {
+  for (const bool by_token : {false, true}) {
+    auto stage = std::make_shared<Stage>();
+    stage->script = script({call_text("slow", "5") + call_text("slow", "6"), "never"});
+    Chat chat = make_chat(stage);
+    GenerateOptions options = greedy();
+    std::stop_source stop;
+    options.cancel = stop.get_token();
+    int runs = 0;
+    Toolbox tools;
+    tools.add({.name = "slow", .run = [&](auto&) {
+                 ++runs;
+                 if (by_token) {
+                   stop.request_stop();
+                 } else {
+                   chat.cancel();
+                 }
+                 return std::string("done");
+               }});
+    const Reply reply = run_tools(chat, "Go", tools, options);
+    EXPECT_EQ(reply.finish_reason, FinishReason::cancelled);
+    EXPECT_EQ(reply.text, "");
+    EXPECT_EQ(runs, by_token ? 1 : 2);
+    EXPECT_EQ(chat.messages()[2].content, "done");
+  }
+}
+
+TEST(ToolLoop, TheChatsOwnToolsDoNotTakePart) {
+  Bench bench;
+  auto stage = std::make_shared<Stage>();
+  stage->script = script({call_text("set_timer", "1"), "Done.", "Plain."});
+  Chat chat = make_chat(stage);
+  chat.set_tools(R"([{"type": "function", "function": {"name": "other", "parameters": {}}}])");
+  ToolLoopOptions loop;
+  loop.max_rounds = 1;
+  EXPECT_EQ(run_tools(chat, "Go", bench.tools, greedy(), loop).text, "Done.");
+  EXPECT_THAT(stage->text(), testing::Not(HasSubstr("\"other\"")));
+  EXPECT_EQ(run_tools(chat, "And", Toolbox(), greedy()).text, "Plain.");
+  EXPECT_THAT(stage->text(), testing::Not(HasSubstr("\"other\"")));
 }
 
 TEST(ToolLoop, LongResultsAreCutBetweenCharactersAndSaySo) {
