@@ -35,7 +35,7 @@ enum class HistoryForm {
              ///< the last reply is computed again with the next turn
 };
 
-/// Adds `bias` to a token's logit before everything else; -100 and below bans it.
+/// Adds `bias` to a token's logit before everything else; -100 bans it.
 struct LogitBias {
   std::int32_t token = 0;
   float bias = 0;  ///< in [-100, 100]

@@ -148,7 +148,7 @@ TEST_F(ControlTest, FormsThatCannotBeKeptAreRefused) {
   options.json_object = true;
   EXPECT_THAT(refusal([&] { chat_.generate("Hi", options); }), HasSubstr("more than one"));
   options = greedy();
-  options.grammar = "root ::= ";
+  options.grammar = "root ::= missing";
   EXPECT_NE(refusal([&] { chat_.generate("Hi", options); }), "no error");
   EXPECT_TRUE(chat_.messages().empty());
 }

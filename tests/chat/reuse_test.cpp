@@ -154,7 +154,7 @@ TEST_F(ReuseTest, WhatWasComputedOfAnUnfinishedQuestionIsReused) {
   EXPECT_THAT(stage_->text(), EndsWith("<|im_start|>user\nWhat is the weather"));
   EXPECT_EQ(chat_.messages().size(), 2U) << "nothing was said yet";
   // The recogniser changes its mind.
-  chat_.prefill("What if the rain comes");
+  chat_.prefill("What if the rain is");
   EXPECT_THAT(stage_->text(), EndsWith("<|im_start|>user\nWhat if the rain"));
   EXPECT_THAT(stage_->text(), Not(HasSubstr("weather")));
   EXPECT_EQ(stage_->resets, 0U);
