@@ -15,7 +15,8 @@ void Activations::prepare(std::size_t tokens, std::size_t cols, std::span<const 
   kernels_ = &kernels;
   tokens_ = tokens;
   cols_ = cols;
-  width_ = std::clamp<std::size_t>(tokens, 1, kernels.tile);
+  split_width_ = std::clamp<std::size_t>(tokens, 1, kernels.tile);
+  quantized_width_ = tokens <= kernels.few ? std::max<std::size_t>(tokens, 1) : kernels.tile;
   wants_floats_ = wants_split_ = false;
   for (Quantized& form : quantized_) form.group_size = 0;
   for (const PackedMatrix* matrix : matrices) {
@@ -38,10 +39,13 @@ void Activations::prepare(std::size_t tokens, std::size_t cols, std::span<const 
 
 void Activations::write(std::size_t token, const float* x) {
   if (wants_floats_) std::copy(x, x + cols_, floats_.data() + token * cols_);
-  const std::size_t first = token / width_ * width_;  // of its tile
-  const std::size_t width = std::min(width_, tokens_ - first);
-  if (wants_split_)
-    kernels_->split_row(x, cols_, width, split_.data() + first * split_values() + (token - first) * 2 * kSplitColumns);
+  if (wants_split_) {
+    const std::size_t first = token / split_width_ * split_width_;  // of its tile
+    kernels_->split_row(x, cols_, std::min(split_width_, tokens_ - first),
+                        split_.data() + first * split_values() + (token - first) * 2 * kSplitColumns);
+  }
+  const std::size_t first = token / quantized_width_ * quantized_width_;
+  const std::size_t width = std::min(quantized_width_, tokens_ - first);
   for (Quantized& form : quantized_) {
     if (form.group_size == 0) break;
     const std::size_t at = first * (cols_ / form.group_size) + (token - first);
@@ -60,7 +64,7 @@ void Activations::write_all(const float* x, ThreadPool& pool) {
 QuantizedRows Activations::quantized(std::size_t group_size) const {
   for (const Quantized& form : quantized_) {
     if (form.group_size == group_size)
-      return {form.values.data(), form.scales.data(), form.sums.data(), tokens_, width_};
+      return {form.values.data(), form.scales.data(), form.sums.data(), tokens_, quantized_width_};
   }
   return {};
 }

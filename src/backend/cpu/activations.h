@@ -25,7 +25,7 @@ class Activations {
 
   [[nodiscard]] std::size_t tokens() const { return tokens_; }
   [[nodiscard]] const float* floats() const { return floats_.data(); }
-  [[nodiscard]] SplitRows split() const { return {split_.data(), tokens_, width_}; }
+  [[nodiscard]] SplitRows split() const { return {split_.data(), tokens_, split_width_}; }
   [[nodiscard]] QuantizedRows quantized(std::size_t group_size) const;
 
  private:
@@ -43,7 +43,8 @@ class Activations {
   const Kernels* kernels_ = nullptr;
   std::size_t tokens_ = 0;
   std::size_t cols_ = 0;
-  std::size_t width_ = 1;  ///< tokens of a tile
+  std::size_t split_width_ = 1;  ///< tokens of a tile of split rows
+  std::size_t quantized_width_ = 1;
   bool wants_floats_ = false;
   bool wants_split_ = false;
   AlignedArray<float> floats_;

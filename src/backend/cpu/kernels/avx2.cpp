@@ -164,10 +164,10 @@ inline void block_tokens(const PackedAffine& m, const std::uint8_t* block, std::
   }
 }
 
-constexpr Kernels kAvx2{"avx2",    kTile,         quantize_row, affine_matmul, nullptr,  gemm_nt,
-                        gemm_nn,   delta_step,    solve_lower,  rms_norm,      l2_norm,  add,
-                        scale,     axpby,         decay_scale,  silu_mul,      mul_silu, mul_sigmoid,
-                        conv_silu, softmax_block, to_f16,       from_f16,      split_row};
+constexpr Kernels kAvx2{"avx2",      kTile,     kTile,         quantize_row, affine_matmul, nullptr,
+                        gemm_nt,     gemm_nn,   delta_step,    solve_lower,  rms_norm,      l2_norm,
+                        add,         scale,     axpby,         decay_scale,  silu_mul,      mul_silu,
+                        mul_sigmoid, conv_silu, softmax_block, to_f16,       from_f16,      split_row};
 
 }  // namespace
 

@@ -115,7 +115,7 @@ inline __mmask16 first_rows(std::size_t rows) {
 
 // --- one token: the weights go by once, at the speed of the memory ---------------------------------------------------
 
-/// How far ahead the weights are asked for, in bytes: about 200 ns of one thread's share of the bandwidth.
+/// How far ahead the weights are asked for, in bytes: about 400 ns of one thread's reading.
 constexpr std::size_t kAhead = 8192;
 
 template <int Bits>
@@ -150,6 +150,107 @@ void matvec(const PackedAffine& m, std::size_t block_begin, std::size_t block_en
   }
 }
 
+// --- few tokens: the weights go by once all the same, and meet every token while they are in registers ---------------
+
+/// sum += four neighbouring products a lane, in place: as an intrinsic GCC 12 gives each step a fresh register and,
+/// with many sums alive, spills them.
+inline void dot(__m512i& sum, __m512i weights, __m512i x) {
+  asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(weights), "v"(x));
+}
+
+/// The same with four values of x for all lanes.
+inline void dot(__m512i& sum, __m512i weights, const std::int8_t* x) {
+  asm("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(sum) : "v"(weights), "m"(*reinterpret_cast<const int(*)[1]>(x)));
+}
+
+constexpr std::size_t kFew = 8;
+
+/// The two vectors of columns 8j .. 8j + 7 of a group.
+template <int Bits>
+inline void unpack_pair(const std::uint8_t* quants, std::size_t group_size, std::size_t j, __m512i (&w)[2]) {
+  if constexpr (Bits == 8) {
+    w[0] = _mm512_load_si512(quants + j * 128);
+    w[1] = _mm512_load_si512(quants + j * 128 + 64);
+  } else {
+    const __m512i low = _mm512_set1_epi8(0x0F);
+    const __m512i nibbles = _mm512_load_si512(quants + j * 64);
+    w[0] = _mm512_and_si512(nibbles, low);
+    w[1] = _mm512_and_si512(_mm512_srli_epi16(nibbles, 4), low);
+    for (int plane = 0; plane < Bits - 4; ++plane) {
+      const __m512i value = _mm512_set1_epi8(static_cast<char>(16 << plane));
+      const std::uint8_t* bits = quants + group_size * 8 + static_cast<std::size_t>(plane) * group_size * 2 + j * 16;
+      std::uint64_t masks[2];
+      __builtin_memcpy(masks, bits, 16);
+      w[0] = _mm512_mask_add_epi8(w[0], masks[0], w[0], value);
+      w[1] = _mm512_mask_add_epi8(w[1], masks[1], w[1], value);
+    }
+  }
+}
+
+/// N tokens, 2 <= N <= kFew, in one tile. Up to four tokens have two sums each of high and low, or their latency would
+/// be what we wait for; integers add up to the same in any order.
+template <int Bits, std::size_t N>
+void few_tokens(const PackedAffine& m, std::size_t block_begin, std::size_t block_end, const QuantizedRows& x,
+                const Output& y) {
+  constexpr std::size_t kSums = N <= 4 ? 2 : 1;
+  const std::size_t groups = m.cols / m.group_size;
+  const std::size_t bytes = group_bytes<Bits>(m.group_size);
+  const std::uint8_t* at = m.data + block_begin * groups * bytes;
+  for (std::size_t block = block_begin; block < block_end; ++block) {
+    __m512 total[N];
+#pragma GCC unroll 8
+    for (std::size_t t = 0; t < N; ++t) total[t] = _mm512_setzero_ps();
+    const std::int8_t* values = x.values;
+    for (std::size_t group = 0; group < groups; ++group, at += bytes) {
+      __m512i high[kSums][N];
+      __m512i low[kSums][N];
+#pragma GCC unroll 8
+      for (std::size_t t = 0; t < N; ++t) {
+#pragma GCC unroll 2
+        for (std::size_t i = 0; i < kSums; ++i) high[i][t] = low[i][t] = _mm512_setzero_si512();
+      }
+      for (std::size_t i = 0; i < bytes; i += 64)
+        _mm_prefetch(reinterpret_cast<const char*>(at + kAhead + i), _MM_HINT_NTA);
+      for (std::size_t j = 0; j < m.group_size / 8; ++j, values += 2 * N * 8) {
+        __m512i w[2];
+        unpack_pair<Bits>(at + 64, m.group_size, j, w);
+#pragma GCC unroll 2
+        for (std::size_t i = 0; i < 2; ++i) {
+#pragma GCC unroll 8
+          for (std::size_t t = 0; t < N; ++t) {
+            dot(high[i % kSums][t], w[i], values + (i * N + t) * 8);
+            dot(low[i % kSums][t], w[i], values + (i * N + t) * 8 + 4);
+          }
+        }
+      }
+      const __m512 scale = load_scales(at, m.f16_scales);
+      const __m512 bias = load_scales(at + 32, m.f16_scales);
+#pragma GCC unroll 8
+      for (std::size_t t = 0; t < N; ++t) {
+        if constexpr (kSums == 2) {
+          high[0][t] = _mm512_add_epi32(high[0][t], high[1][t]);
+          low[0][t] = _mm512_add_epi32(low[0][t], low[1][t]);
+        }
+        total[t] = fold(total[t], high[0][t], low[0][t], scale, bias, x.scales[group * N + t], x.sums[group * N + t]);
+      }
+    }
+#pragma GCC unroll 8
+    for (std::size_t t = 0; t < N; ++t)
+      _mm512_mask_storeu_ps(place(y, block * kBlockRows, t), first_rows(m.rows - block * kBlockRows), total[t]);
+  }
+}
+
+/// few_tokens for x.tokens <= N.
+template <int Bits, std::size_t N>
+void narrow_few_tokens(const PackedAffine& m, std::size_t block_begin, std::size_t block_end, const QuantizedRows& x,
+                       const Output& y) {
+  if (x.tokens == N) {
+    few_tokens<Bits, N>(m, block_begin, block_end, x, y);
+  } else if constexpr (N > 2) {
+    narrow_few_tokens<Bits, N - 1>(m, block_begin, block_end, x, y);
+  }
+}
+
 // --- many tokens: two blocks of rows against tiles of tokens, at the speed of the dot products -----------------------
 
 constexpr std::size_t kTile = 6;         // × 2 blocks × high and low: 24 of the 32 registers accumulate
@@ -178,12 +279,6 @@ inline void unpack_group(const std::uint8_t* const (&at)[2], std::size_t group_s
       for (std::size_t j = 0; j < 8; ++j) _mm512_store_si512(out.unpacked[block][part * 8 + j], w[j]);
     }
   }
-}
-
-/// sum += four neighbouring products a lane, in place: as an intrinsic GCC 12 gives each step a fresh register and,
-/// with 24 sums alive, spills them.
-inline void dot(__m512i& sum, __m512i weights, __m512i x) {
-  asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(weights), "v"(x));
 }
 
 /// Adds one group's share to the totals of two blocks × N tokens. values: group_size / 4 × N × 8 bytes.
@@ -284,14 +379,16 @@ void affine_matmul_bits(const PackedAffine& m, std::size_t block_begin, std::siz
                         const Output& y) {
   if (x.tokens == 1)
     matvec<Bits>(m, block_begin, block_end, x, y);
+  else if (x.tokens <= kFew)
+    narrow_few_tokens<Bits, kFew>(m, block_begin, block_end, x, y);
   else
     matmul<Bits>(m, block_begin, block_end, x, y);
 }
 
-constexpr Kernels kAvx512{"avx512",  kTile,         quantize_row, affine_matmul, nullptr,  gemm_nt,
-                          gemm_nn,   delta_step,    solve_lower,  rms_norm,      l2_norm,  add,
-                          scale,     axpby,         decay_scale,  silu_mul,      mul_silu, mul_sigmoid,
-                          conv_silu, softmax_block, to_f16,       from_f16,      split_row};
+constexpr Kernels kAvx512{"avx512",    kTile,     kFew,          quantize_row, affine_matmul, nullptr,
+                          gemm_nt,     gemm_nn,   delta_step,    solve_lower,  rms_norm,      l2_norm,
+                          add,         scale,     axpby,         decay_scale,  silu_mul,      mul_silu,
+                          mul_sigmoid, conv_silu, softmax_block, to_f16,       from_f16,      split_row};
 
 }  // namespace
 

@@ -17,6 +17,7 @@ namespace {
 constexpr std::size_t kRows = 4;
 constexpr std::size_t kAhead = 1024;  // columns
 constexpr std::size_t kTile = 6;      // tokens; × 4 rows: 24 of the 32 registers accumulate
+constexpr std::size_t kFew = 8;
 
 /// sum += two neighbouring products a lane. In place, see avx512.cpp.
 inline void dot(__m512& sum, __m512i a, __m512i b) { asm("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b)); }
@@ -37,8 +38,8 @@ __attribute__((always_inline)) inline void step(const __m512i (&rows)[kRows], co
 }
 
 /// Four rows against a tile of N tokens, the whole length of a row: every sum is one vector over the columns in order,
-/// so that it does not depend on N. out: four floats a token.
-template <std::size_t N>
+/// so that it does not depend on N. out: four floats a token. Ahead: the rows are read for the first time.
+template <std::size_t N, bool Ahead>
 inline void tile(const std::uint16_t* const (&w)[kRows], std::size_t cols, const std::uint16_t* x,
                  float (*out)[kRows]) {
   __m512 sum[kRows][N];
@@ -50,14 +51,14 @@ inline void tile(const std::uint16_t* const (&w)[kRows], std::size_t cols, const
   __m512i rows[kRows];
   std::size_t c = 0;
   for (; c + kSplitColumns <= cols; c += kSplitColumns, x += N * 2 * kSplitColumns) {
-    // One token: read ahead past the caches' order (see avx512.cpp), within the rows or, near their end, in the next
+    // Few tokens: read ahead past the caches' order (see avx512.cpp), within the rows or, near their end, in the next
     // four. No further, or the lines would be gone from the first-level cache, the only one they enter, before their
     // turn.
     const std::size_t ahead = c + kAhead + (c + kAhead < cols ? 0 : (kRows - 1) * cols);
 #pragma GCC unroll 8
     for (std::size_t r = 0; r < kRows; ++r) {
       rows[r] = _mm512_loadu_si512(w[r] + c);
-      if constexpr (N == 1) _mm_prefetch(reinterpret_cast<const char*>(w[r] + ahead), _MM_HINT_NTA);
+      if constexpr (Ahead) _mm_prefetch(reinterpret_cast<const char*>(w[r] + ahead), _MM_HINT_NTA);
     }
     step<N>(rows, x, sum);
   }
@@ -71,13 +72,13 @@ inline void tile(const std::uint16_t* const (&w)[kRows], std::size_t cols, const
   for (std::size_t t = 0; t < N; ++t) V::sum4({sum[0][t]}, {sum[1][t]}, {sum[2][t]}, {sum[3][t]}, out[t]);
 }
 
-template <std::size_t N>
+template <std::size_t N, bool Ahead>
 inline void narrow_tile(std::size_t tokens, const std::uint16_t* const (&w)[kRows], std::size_t cols,
                         const std::uint16_t* x, float (*out)[kRows]) {
   if (tokens == N) {
-    tile<N>(w, cols, x, out);
+    tile<N, Ahead>(w, cols, x, out);
   } else if constexpr (N > 1) {
-    narrow_tile<N - 1>(tokens, w, cols, x, out);
+    narrow_tile<N - 1, Ahead>(tokens, w, cols, x, out);
   }
 }
 
@@ -85,6 +86,7 @@ void bf16_matmul(const std::uint16_t* w, std::size_t cols, std::size_t row_begin
                  const SplitRows& x, const Output& y) {
   float out[kTile][kRows];
   const std::size_t row_values = (cols + kSplitColumns - 1) / kSplitColumns * 2 * kSplitColumns;
+  const bool ahead = x.tokens <= kFew;  // the memory sets the pace
   // A strip of rows stays in the second-level cache while the tiles of tokens, in the first, go by.
   constexpr std::size_t kBlocks = 2;
   for (std::size_t strip = row_begin; strip < row_end; strip += kBlocks * kBlockRows) {
@@ -98,7 +100,11 @@ void bf16_matmul(const std::uint16_t* w, std::size_t cols, std::size_t row_begin
         const std::size_t count = rows - row < kRows ? rows - row : kRows;
         const std::uint16_t* at[kRows];  // past the end: the last row again, its result dropped
         for (std::size_t r = 0; r < kRows; ++r) at[r] = w + (strip + row + (r < count ? r : count - 1)) * cols;
-        narrow_tile<kTile>(n, at, cols, x.values + t * row_values, out);
+        const std::uint16_t* values = x.values + t * row_values;
+        if (ahead && t == 0)
+          narrow_tile<kTile, true>(n, at, cols, values, out);
+        else
+          narrow_tile<kTile, false>(n, at, cols, values, out);
         float* to = blocks[row / kBlockRows] + t * y.stride + row % kBlockRows;
         for (std::size_t i = 0; i < n; ++i, to += y.stride) {
           for (std::size_t r = 0; r < count; ++r) to[r] = out[i][r];

@@ -79,6 +79,7 @@ struct Output {
 struct Kernels {
   const char* name;
   std::size_t tile;  ///< tokens of a tile of quantised or split rows, >= 1
+  std::size_t few;   ///< up to so many quantised rows stand in one tile all the same
 
   /// Quantises n floats (a multiple of group_size) by groups: scale = max|x| / kQuantLimit, rounding half to even.
   /// Non-finite values count as 0. Writes one token of a tile of `width`: words of 8 bytes go to values + i · 8 ·
@@ -87,8 +88,8 @@ struct Kernels {
                        float* scales, float* sums);
 
   /// y(t, row) = Σ_groups scale · (s · Σ q·x) + bias · sum, for the rows of blocks [block_begin,
-  /// block_end), all t; x.width is `tile`, or the number of tokens when that is less. The result of a token does not
-  /// depend on how many tokens there are.
+  /// block_end), all t; x.width is the number of tokens up to `few` of them, else `tile`. The result of a token does
+  /// not depend on how many tokens there are.
   void (*affine_matmul)(const PackedAffine& w, std::size_t block_begin, std::size_t block_end, const QuantizedRows& x,
                         const Output& y);
 

@@ -216,10 +216,10 @@ void split_row(const float* x, std::size_t n, std::size_t width, std::uint16_t* 
 
 constexpr std::size_t kTile = 4;  // any would do; odd tails get tested
 
-constexpr Kernels kScalar{"scalar",  kTile,         quantize_row, affine_matmul, bf16_matmul, gemm_nt,
-                          gemm_nn,   delta_step,    solve_lower,  rms_norm,      l2_norm,     add,
-                          scale,     axpby,         decay_scale,  silu_mul,      mul_silu,    mul_sigmoid,
-                          conv_silu, softmax_block, to_f16,       from_f16,      split_row};
+constexpr Kernels kScalar{"scalar",    kTile,     kTile,         quantize_row, affine_matmul, bf16_matmul,
+                          gemm_nt,     gemm_nn,   delta_step,    solve_lower,  rms_norm,      l2_norm,
+                          add,         scale,     axpby,         decay_scale,  silu_mul,      mul_silu,
+                          mul_sigmoid, conv_silu, softmax_block, to_f16,       from_f16,      split_row};
 
 }  // namespace
 
