@@ -3,6 +3,7 @@
 #include <qwen35/error.h>
 
 #include <algorithm>
+#include <array>
 #include <bit>
 
 #include "constraint/machine.h"
@@ -18,6 +19,28 @@ using constraint::Stacks;
 
 constexpr float never = -std::numeric_limits<float>::infinity();
 constexpr std::size_t many_nodes = 96;  // of stacks, before the dead ones are dropped
+
+/// Up to 64 logits: those without a bit become -infinity. Works through the rarer kind bit by bit: branches on mixed
+/// bits would cost a millisecond a vocabulary.
+void keep_only(std::span<float> logits, std::uint64_t legal) {
+  const std::uint64_t all = logits.size() == 64 ? ~std::uint64_t{0} : (std::uint64_t{1} << logits.size()) - 1;
+  if (std::popcount(legal) > 32) {
+    for (std::uint64_t rest = all & ~legal; rest != 0; rest &= rest - 1) {
+      logits[static_cast<std::size_t>(std::countr_zero(rest))] = never;
+    }
+    return;
+  }
+  std::array<float, 32> kept;
+  std::size_t count = 0;
+  for (std::uint64_t rest = legal; rest != 0; rest &= rest - 1) {
+    kept[count++] = logits[static_cast<std::size_t>(std::countr_zero(rest))];
+  }
+  std::fill(logits.begin(), logits.end(), never);
+  count = 0;
+  for (std::uint64_t rest = legal; rest != 0; rest &= rest - 1) {
+    logits[static_cast<std::size_t>(std::countr_zero(rest))] = kept[count++];
+  }
+}
 
 }  // namespace
 
@@ -63,15 +86,7 @@ void Constraint::mask(std::span<float> logits, std::size_t budget) const {
   const auto words = legal.words();
   for (std::size_t w = 0; w * 64 < logits.size(); ++w) {
     const auto part = logits.subspan(w * 64, std::min<std::size_t>(64, logits.size() - w * 64));
-    if (words[w] == 0) {
-      std::fill(part.begin(), part.end(), never);
-    } else if (std::popcount(words[w]) == 64) {
-      continue;
-    } else {
-      for (std::size_t i = 0; i < part.size(); ++i) {
-        if ((words[w] >> i & 1) == 0) part[i] = never;
-      }
-    }
+    keep_only(part, part.size() == 64 ? words[w] : words[w] & ((std::uint64_t{1} << part.size()) - 1));
   }
 }
 

@@ -94,10 +94,37 @@ class Machine::Walker {
   std::uint32_t next(std::uint32_t from, std::uint8_t byte) {
     const std::uint32_t known = rows_[from][byte];
     if (known != unknown) return known;
+    if (const std::uint32_t to = next_alone(from, byte); to != unknown) return to;
     const std::uint32_t to = number(runner_.step(configs_[from].config, byte, stacks_, levels_, &pruned_));
     // number() may have renumbered what is on the path.
     rows_[path_.back()][byte] = to;
     return to;
+  }
+
+  /// The case that nearly all moves are: one item, and what it moves to neither calls nor returns. Fills in the row for
+  /// the whole range that `byte` is in.
+  std::uint32_t next_alone(std::uint32_t from, std::uint8_t byte) {
+    if (configs_[from].config.items.size() != 1 || configs_.size() >= most_configs) return unknown;
+    const Config::Item item = configs_[from].config.items[0];
+    const Automaton& a = *m_.automaton_;
+    for (const Automaton::Edge& edge : a.edges_of(item.state)) {
+      if (edge.hi < byte) continue;
+      if (edge.lo > byte) break;
+      if (a.states[edge.to].accepts || !a.calls_of(edge.to).empty()) return unknown;
+      if (stacks_.depth(item.node) + a.states[edge.to].height > levels_) return unknown;
+      const std::uint64_t key = std::uint64_t{edge.to} << 32 | item.node;
+      const auto [it, is_new] = alone_.try_emplace(key, dead);
+      if (is_new) {
+        Config config;
+        config.items.push_back({edge.to, item.node, true});
+        it->second = number(std::move(config));
+      }
+      const std::uint32_t to = it->second;
+      std::fill(rows_[from].begin() + edge.lo, rows_[from].begin() + edge.hi + 1, to);
+      return to;
+    }
+    rows_[from][byte] = dead;
+    return dead;
   }
 
   std::uint32_t number(Config config) {
@@ -141,6 +168,7 @@ class Machine::Walker {
     rows_.resize(configs_.size());
     for (Row& row : rows_) row.fill(unknown);
     numbers_.clear();
+    alone_.clear();
   }
 
   const Machine& m_;
@@ -158,6 +186,7 @@ class Machine::Walker {
   std::vector<Numbered> configs_;
   std::vector<Row> rows_;
   std::unordered_map<Nodes, std::uint32_t, NodesHash> numbers_;
+  std::unordered_map<std::uint64_t, std::uint32_t> alone_;  ///< of one item: state and node
 };
 
 Machine::Machine(std::shared_ptr<const Automaton> automaton, std::shared_ptr<const TokenTrie> trie)
