@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <chrono>
 #include <new>
-#include <numeric>
 #include <utility>
 
 #if defined(__linux__)
@@ -47,23 +46,6 @@ Sum select_sum() {
 }
 
 }  // namespace
-
-std::vector<int> usable_cores() {
-  std::vector<int> cores;
-#if defined(__linux__)
-  cpu_set_t set;
-  if (sched_getaffinity(0, sizeof(set), &set) == 0) {
-    for (int core = 0; core < CPU_SETSIZE; ++core) {
-      if (CPU_ISSET(core, &set)) cores.push_back(core);
-    }
-  }
-#endif
-  if (cores.empty()) {
-    cores.resize(std::max(1U, std::thread::hardware_concurrency()));
-    std::iota(cores.begin(), cores.end(), 0);
-  }
-  return cores;
-}
 
 void ReadTest::Unmap::operator()(std::uint64_t* words) const noexcept { ::munmap(words, kBytes); }
 

@@ -11,9 +11,6 @@
 
 namespace qwen35::cli {
 
-/// The cores that the calling thread may use, lowest first. Where the system does not say: as many as it has.
-std::vector<int> usable_cores();
-
 /// Measures how fast `threads` threads together read memory: the ceiling of whatever must read all its weights. Thread
 /// i stays on the i-th of `cores` (Linux; counted round), as a backend's pinned threads do. Between samples the threads
 /// sleep. Holds kBytes of memory. Not thread-safe.

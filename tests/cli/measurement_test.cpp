@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "base/mapped_file.h"
+#include "base/usable_cores.h"
 #include "cli/benchmark.h"
 #include "cli/memory_bandwidth.h"
 #include "cli/models.h"

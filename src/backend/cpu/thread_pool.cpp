@@ -4,6 +4,8 @@
 #include <limits>
 #include <span>
 
+#include "base/usable_cores.h"
+
 #if defined(__linux__)
 #include <sched.h>
 #endif
@@ -27,20 +29,6 @@ void pause() {
 #endif
 }
 
-/// The cores that the calling thread may use; empty where the system does not say.
-std::vector<int> allowed_cores() {
-  std::vector<int> cores;
-#if defined(__linux__)
-  cpu_set_t set;
-  if (sched_getaffinity(0, sizeof(set), &set) == 0) {
-    for (int core = 0; core < CPU_SETSIZE; ++core) {
-      if (CPU_ISSET(core, &set)) cores.push_back(core);
-    }
-  }
-#endif
-  return cores;
-}
-
 /// Keeps the calling thread on `cores`. A refusal changes nothing: pinning is for even measurements, not for results.
 void stay_on([[maybe_unused]] std::span<const int> cores) noexcept {
 #if defined(__linux__)
@@ -51,17 +39,12 @@ void stay_on([[maybe_unused]] std::span<const int> cores) noexcept {
 #endif
 }
 
-std::size_t usable_cores() {
-  const std::size_t allowed = allowed_cores().size();
-  return allowed > 0 ? allowed : std::max(1U, std::thread::hardware_concurrency());
-}
-
 }  // namespace
 
 ThreadPool::ThreadPool(int threads, bool pin_threads) {
-  const std::size_t count = threads > 0 ? static_cast<std::size_t>(threads) : usable_cores();
+  const std::size_t count = threads > 0 ? static_cast<std::size_t>(threads) : usable_cores().size();
   shares_ = std::vector<Share>(count);
-  if (pin_threads) cores_ = allowed_cores();
+  if (pin_threads) cores_ = usable_cores();
   for (std::size_t i = 1; i < count; ++i) {
     workers_.emplace_back([this, i] {
       if (!cores_.empty()) stay_on(std::span(cores_).subspan(i % cores_.size(), 1));
