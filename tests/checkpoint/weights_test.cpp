@@ -163,6 +163,8 @@ TEST_F(WeightForms, BodyAtAnyAddress) {
     expect_same(moved, aligned);
     release_pages(moved);  // must not wipe the aligned copies
     expect_same(moved, aligned);
+    for (const WeightMatrix* matrix : moved.matrices()) release_pages(moved, *matrix);
+    expect_same(moved, aligned);
   }
 }
 
