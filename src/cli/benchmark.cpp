@@ -11,6 +11,7 @@
 #include <span>
 
 #include "backend/backend.h"
+#include "base/usable_cores.h"
 #include "chat/model.h"
 #include "chat/model_locator.h"
 #include "chat/session.h"
@@ -18,6 +19,7 @@
 #include "checkpoint/weights.h"
 #include "cli/memory_bandwidth.h"
 #include "cli/progress.h"
+#include "cli/state_benchmark.h"
 #include "cli/system_memory.h"
 #include "sampling/sampler.h"
 
@@ -219,6 +221,10 @@ class Benchmark {
     std::vector<std::vector<double>> decode_rates(depths);
     std::vector<double> bandwidths;
     ReadTest read_test(result_.threads, cores_);
+    std::optional<StateBenchmark> state_times;
+    if (options_.depths.back() + StateBenchmark::kPositions <= backend.config().max_positions)
+      state_times.emplace(backend, *deep.back(), *starts.back());
+    const auto some_tokens = RandomTokens(backend.config().vocab_size).take(StateBenchmark::kPositions);
     for (std::size_t repetition = 0; repetition < repetitions; ++repetition) {
       for (std::size_t i = 0; i < prompts; ++i) {
         prefill_rates[i].push_back(prefill(backend, *state, options_.prompts[i]));
@@ -230,6 +236,7 @@ class Benchmark {
         decode_rates[i].push_back(decode(backend, *deep[i]));
         advance();
       }
+      if (state_times) state_times->sample(some_tokens);
     }
     for (std::size_t i = 0; i < prompts; ++i) {
       result_.prefill.emplace_back(options_.prompts[i], summarize(prefill_rates[i]));
@@ -237,6 +244,7 @@ class Benchmark {
     for (std::size_t i = 0; i < depths; ++i) {
       result_.decode.emplace_back(options_.depths[i], summarize(decode_rates[i]));
     }
+    if (state_times) result_.state = state_times->times();
     result_.bandwidth = summarize(bandwidths);
     result_.bandwidth_reached = static_cast<double>(result_.bytes_per_token) * result_.decode.front().second.median;
   }

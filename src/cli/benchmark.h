@@ -33,6 +33,17 @@ struct Summary {
 /// `values` is not empty.
 Summary summarize(std::vector<double> values);
 
+/// What a conversation does with its state beside plain decode, in milliseconds.
+struct StateTimes {
+  std::size_t depth = 0;  ///< tokens in the state
+  Summary decode_ms;      ///< one token
+  Summary snapshot_ms;    ///< taking one, and the token after it, which goes on in other memory
+  Summary after_snapshot_ms;
+  Summary restore_ms;  ///< going back by two tokens, and the token after it
+  Summary after_restore_ms;
+  std::vector<std::pair<std::size_t, Summary>> verify_ms;  ///< by tokens of the pass, of which half are kept
+};
+
 struct BenchmarkResult {
   std::string model;                                     ///< the folder
   std::string backend;                                   ///< kind, instruction set, threads
@@ -40,6 +51,7 @@ struct BenchmarkResult {
   std::size_t bytes_per_token = 0;                       ///< weights that a decoded token reads, as stored
   std::vector<std::pair<std::size_t, Summary>> prefill;  ///< prompt tokens; tokens a second
   std::vector<std::pair<std::size_t, Summary>> decode;   ///< depth; tokens a second
+  std::optional<StateTimes> state;                       ///< at the last depth; nullopt: the context holds no more
   Summary bandwidth;                                     ///< of the read test, bytes a second
   double bandwidth_reached = 0;                          ///< bytes_per_token · decode rate at the first depth
 

@@ -61,6 +61,19 @@ TEST_F(Bench, JsonHoldsEveryMeasurement) {
   EXPECT_EQ(json["decode"][2]["depth"], 4);
   for (const Json& entry : json["decode"]) expect_summary(entry, "tokens_per_second");
   expect_summary(json["bandwidth"], "measured");
+  const Json& state = json["state"];
+  EXPECT_EQ(state["depth"], 4);  // the last one
+  for (const char* what : {"decode", "snapshot", "decode_after_snapshot", "restore", "decode_after_restore"}) {
+    SCOPED_TRACE(what);
+    EXPECT_LE(state[what]["min"], state[what]["ms"]);
+    EXPECT_LE(state[what]["ms"], state[what]["max"]);
+    EXPECT_GE(state[what]["min"], 0);
+  }
+  ASSERT_EQ(state["verify"].size(), 3U);
+  for (std::size_t i = 0; i < 3; ++i) {
+    EXPECT_EQ(state["verify"][i]["tokens"], std::size_t{2} << i);
+    EXPECT_GT(state["verify"][i]["min"], 0);
+  }
   EXPECT_GT(json["load_ms"], 0);
   EXPECT_GT(json["ttft_ms"], json["load_ms"]);
   EXPECT_TRUE(json["load_cold_ms"].is_null() || json["load_cold_ms"] > 0);  // not every file system lets go of pages

@@ -1,0 +1,64 @@
+#include "cli/state_benchmark.h"
+
+#include <chrono>
+#include <memory>
+
+namespace qwen35::cli {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double milliseconds_since(Clock::time_point start) {
+  return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
+}
+
+}  // namespace
+
+double StateBenchmark::decode(TokenId token, std::vector<float>& logits) {
+  const auto start = Clock::now();
+  backend_.forward(state_, std::span(&token, 1), LogitRows::last, logits);
+  return milliseconds_since(start);
+}
+
+void StateBenchmark::sample(std::span<const TokenId> tokens) {
+  std::vector<float> logits(backend_.config().vocab_size);
+  backend_.restore(state_, start_);
+  decode(tokens[0], logits);
+
+  auto start = Clock::now();
+  const std::unique_ptr<Snapshot> snapshot = backend_.snapshot(state_);
+  snapshot_.push_back(milliseconds_since(start));
+  after_snapshot_.push_back(decode(tokens[1], logits));
+  decode_.push_back(decode(tokens[2], logits));
+  start = Clock::now();
+  backend_.restore(state_, *snapshot);
+  restore_.push_back(milliseconds_since(start));
+  after_restore_.push_back(decode(tokens[1], logits));
+
+  // Half of each pass is kept, the other half wrong; a pass takes along what the one before kept, so the second counts.
+  std::size_t row = 0;
+  for (std::size_t n = 2; n <= backend_.max_verify(); n *= 2, ++row) {
+    if (row == verify_.size()) verify_.push_back({n, {}});
+    std::vector<float> rows(n * logits.size());
+    for (int i = 0; i < 2; ++i) {
+      start = Clock::now();
+      backend_.verify(state_, tokens.first(n), rows);
+      backend_.keep(state_, n / 2);
+      if (i == 1) verify_[row].second.push_back(milliseconds_since(start));
+    }
+  }
+}
+
+StateTimes StateBenchmark::times() const {
+  StateTimes times;
+  times.depth = start_.position();
+  times.decode_ms = summarize(decode_);
+  times.snapshot_ms = summarize(snapshot_);
+  times.after_snapshot_ms = summarize(after_snapshot_);
+  times.restore_ms = summarize(restore_);
+  times.after_restore_ms = summarize(after_restore_);
+  for (const auto& [tokens, ms] : verify_) times.verify_ms.emplace_back(tokens, summarize(ms));
+  return times;
+}
+
+}  // namespace qwen35::cli

@@ -1,0 +1,39 @@
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "backend/backend.h"
+#include "cli/benchmark.h"
+
+namespace qwen35::cli {
+
+/// Measures what conversations do with a state beside plain decode: going back to a snapshot and verifying guesses.
+class StateBenchmark {
+ public:
+  /// `state` stands at `start`, which leaves kPositions free; both must outlive this.
+  StateBenchmark(Backend& backend, State& state, const Snapshot& start)
+      : backend_(backend), state_(state), start_(start) {}
+
+  /// Positions that one round needs.
+  static constexpr std::size_t kPositions = 32;
+
+  /// One round of all measurements.
+  void sample(std::span<const TokenId> tokens);
+  /// After at least one round.
+  [[nodiscard]] StateTimes times() const;
+
+ private:
+  double decode(TokenId token, std::vector<float>& logits);
+
+  Backend& backend_;
+  State& state_;
+  const Snapshot& start_;
+  std::vector<double> snapshot_, after_snapshot_, restore_, after_restore_, decode_;
+  std::vector<std::pair<std::size_t, std::vector<double>>> verify_;
+};
+
+}  // namespace qwen35::cli
