@@ -36,37 +36,44 @@ class Machine::Walker {
         stacks_(&machine.costs_),
         levels_(levels),
         slack_(slack),
-        bits_(machine.trie_->vocabulary_size()) {}
+        whole_(machine.trie_->vocabulary_size()),
+        limited_(machine.trie_->vocabulary_size()),
+        path_(machine.trie_->longest() + 1) {}
 
   void run(const Nodes& roots, std::uint32_t state) {
     const TokenTrie& trie = *m_.trie_;
+    path_size_ = 0;
     std::uint32_t start = number(runner_.begin(state, stacks_, levels_));
     for (const std::uint32_t root : roots) {
-      if (configs_[start].at_end) escapes_.push_back(root);
-      path_.assign(1, start);
+      if (ends_[start].at_end) escapes_.push_back(root);
+      path_[0] = start;
       const std::size_t base = trie.depth(root);
       const std::uint32_t end = trie.end(root);
       for (std::uint32_t n = root + 1; n < end;) {
-        path_.resize(trie.depth(n) - base);
-        const std::uint32_t to = next(path_.back(), trie.byte(n));
+        path_size_ = trie.depth(n) - base;
+        const std::uint8_t byte = trie.byte(n);
+        std::uint32_t to = rows_[path_[path_size_ - 1]][byte];
+        if (to == unknown) to = next(byte);
         if (to == dead) {
           n = trie.end(n);
           continue;
         }
-        const Numbered& config = configs_[to];
-        if (config.cost <= slack_) accept(trie.tokens(n), config.cost);
+        const End& config = ends_[to];
+        const auto tokens = trie.tokens(n);
+        if (!tokens.empty()) accept(tokens, config.cost);
         if (config.at_end && trie.end(n) > n + 1) escapes_.push_back(n);
-        path_.push_back(to);
+        path_[path_size_] = to;
         ++n;
       }
-      start = path_.front();
+      start = path_[0];
     }
     std::sort(escapes_.begin(), escapes_.end());
     escapes_.erase(std::unique(escapes_.begin(), escapes_.end()), escapes_.end());
   }
 
-  TokenBits bits() { return std::move(bits_); }
-  [[nodiscard]] std::size_t count() const { return count_; }
+  /// All tokens that may follow, and those of them that cost no more than the slack.
+  TokenBits whole() { return std::move(whole_); }
+  TokenBits limited() { return std::move(limited_); }
   Nodes escapes() { return std::move(escapes_); }
   [[nodiscard]] std::uint32_t need() const { return pruned_ ? level_limit + 1 : need_; }
   [[nodiscard]] std::uint32_t worst() const { return worst_; }
@@ -75,37 +82,34 @@ class Machine::Walker {
   static constexpr std::uint32_t dead = 0xFFFFFFFF;
   static constexpr std::uint32_t unknown = 0xFFFFFFFE;
   static constexpr std::size_t most_configs = 16384;
-  struct Numbered {
-    Config config;
-    std::int64_t cost = 0;
+  struct End {
+    std::uint32_t cost = 0;
     bool at_end = false;
   };
   using Row = std::array<std::uint32_t, 256>;
 
-  void accept(std::span<const TokenId> tokens, std::int64_t cost) {
-    for (const TokenId id : tokens) {
-      if (bits_.test(id)) continue;
-      bits_.set(id);
-      ++count_;
-    }
-    if (!tokens.empty()) worst_ = std::max(worst_, static_cast<std::uint32_t>(cost));
+  void accept(std::span<const TokenId> tokens, std::uint32_t cost) {
+    worst_ = std::max(worst_, cost);
+    for (const TokenId id : tokens) whole_.set(id);
+    if (cost > slack_) return;
+    for (const TokenId id : tokens) limited_.set(id);
   }
 
-  std::uint32_t next(std::uint32_t from, std::uint8_t byte) {
-    const std::uint32_t known = rows_[from][byte];
-    if (known != unknown) return known;
+  /// A move from the end of the path that is not in its row yet.
+  std::uint32_t next(std::uint8_t byte) {
+    const std::uint32_t from = path_[path_size_ - 1];
     if (const std::uint32_t to = next_alone(from, byte); to != unknown) return to;
-    const std::uint32_t to = number(runner_.step(configs_[from].config, byte, stacks_, levels_, &pruned_));
+    const std::uint32_t to = number(runner_.step(configs_[from], byte, stacks_, levels_, &pruned_));
     // number() may have renumbered what is on the path.
-    rows_[path_.back()][byte] = to;
+    rows_[path_[path_size_ - 1]][byte] = to;
     return to;
   }
 
   /// The case that nearly all moves are: one item, and what it moves to neither calls nor returns. Fills in the row for
   /// the whole range that `byte` is in.
   std::uint32_t next_alone(std::uint32_t from, std::uint8_t byte) {
-    if (configs_[from].config.items.size() != 1 || configs_.size() >= most_configs) return unknown;
-    const Config::Item item = configs_[from].config.items[0];
+    if (configs_[from].items.size() != 1 || configs_.size() >= most_configs) return unknown;
+    const Config::Item item = configs_[from].items[0];
     const Automaton& a = *m_.automaton_;
     for (const Automaton::Edge& edge : a.edges_of(item.state)) {
       if (edge.hi < byte) continue;
@@ -146,9 +150,8 @@ class Machine::Walker {
       }
     }
     const auto id = static_cast<std::uint32_t>(configs_.size());
-    const std::int64_t cost = runner_.cost(config, stacks_, m_.costs_);
-    const bool at_end = config.at_end;
-    configs_.push_back({std::move(config), cost, at_end});
+    ends_.push_back({runner_.cost(config, stacks_, m_.costs_), config.at_end});
+    configs_.push_back(std::move(config));
     rows_.emplace_back().fill(unknown);
     numbers_.emplace(std::move(key), id);
     return id;
@@ -156,15 +159,21 @@ class Machine::Walker {
 
   /// A grammar that remembers all it has read must not fill the memory: all but the path is dropped.
   void restart() {
-    std::vector<Numbered> kept;
-    std::vector<std::uint32_t> distinct = path_;
+    std::vector<Config> kept;
+    std::vector<End> kept_ends;
+    const std::span<std::uint32_t> path = std::span(path_).first(path_size_);
+    std::vector<std::uint32_t> distinct(path.begin(), path.end());
     std::sort(distinct.begin(), distinct.end());
     distinct.erase(std::unique(distinct.begin(), distinct.end()), distinct.end());
-    for (const std::uint32_t id : distinct) kept.push_back(std::move(configs_[id]));
-    for (std::uint32_t& id : path_) {
+    for (const std::uint32_t id : distinct) {
+      kept.push_back(std::move(configs_[id]));
+      kept_ends.push_back(ends_[id]);
+    }
+    for (std::uint32_t& id : path) {
       id = static_cast<std::uint32_t>(std::lower_bound(distinct.begin(), distinct.end(), id) - distinct.begin());
     }
     configs_ = std::move(kept);
+    ends_ = std::move(kept_ends);
     rows_.resize(configs_.size());
     for (Row& row : rows_) row.fill(unknown);
     numbers_.clear();
@@ -176,14 +185,16 @@ class Machine::Walker {
   Stacks stacks_;
   std::uint32_t levels_;
   std::int64_t slack_;
-  TokenBits bits_;
-  std::size_t count_ = 0;
+  TokenBits whole_;
+  TokenBits limited_;
   Nodes escapes_;
   std::uint32_t need_ = 0;
   std::uint32_t worst_ = 0;
   bool pruned_ = false;
-  std::vector<std::uint32_t> path_;
-  std::vector<Numbered> configs_;
+  std::vector<std::uint32_t> path_;  ///< configurations from the root of the subtree on
+  std::size_t path_size_ = 0;
+  std::vector<Config> configs_;
+  std::vector<End> ends_;  ///< of each configuration
   std::vector<Row> rows_;
   std::unordered_map<Nodes, std::uint32_t, NodesHash> numbers_;
   std::unordered_map<std::uint64_t, std::uint32_t> alone_;  ///< of one item: state and node
@@ -258,25 +269,38 @@ void Machine::forget() {
   number({0});  // 1: from the front of every token
 }
 
-const Machine::Walk& Machine::computed(std::uint32_t nodes, std::uint32_t state, std::uint32_t levels,
-                                       std::int64_t slack) {
-  const Key key{nodes, classes_[state], levels, slack};
-  if (const auto known = walks_.find(key); known != walks_.end()) return known->second;
+/// Walks, once for all slacks and for this one too.
+void Machine::compute(std::uint32_t nodes, std::uint32_t state, std::uint32_t levels, std::int64_t slack) {
   Walker walker(*this, levels, slack);
   walker.run(*sets_[nodes], state);
-  Walk walk{TokenSet(walker.bits(), walker.count(), trie_->all_tokens()), number(walker.escapes()), walker.need(),
-            walker.worst()};
-  cached_bytes_ += walk.tokens.memory_bytes() + sizeof(Walk) + 64;
-  return walks_.emplace(key, std::move(walk)).first->second;
+  const std::uint32_t escapes = number(walker.escapes());
+  const auto keep = [&](std::int64_t of, TokenBits bits) {
+    Walk walk{TokenSet(std::move(bits), trie_->all_tokens()), escapes, walker.need(), walker.worst()};
+    const std::size_t bytes = walk.tokens.memory_bytes() + sizeof(Walk) + 64;
+    if (walks_.try_emplace(Key{nodes, classes_[state], levels, of}, std::move(walk)).second) cached_bytes_ += bytes;
+  };
+  keep(any_slack, walker.whole());
+  if (walker.worst() > slack) keep(slack, walker.limited());
 }
 
 const Machine::Walk& Machine::walk(std::uint32_t nodes, std::uint32_t state, std::uint32_t levels, std::int64_t slack) {
-  const Walk& whole = computed(nodes, state, level_limit, any_slack);
-  const bool deep = whole.need <= levels || levels == level_limit;
-  const bool long_enough = whole.worst <= slack;
-  if (deep && long_enough) return whole;
-  return computed(nodes, state, deep ? level_limit : levels,
-                  long_enough ? any_slack : std::max<std::int64_t>(slack, -1));
+  slack = std::max<std::int64_t>(slack, -1);
+  const auto find = [&](std::uint32_t of_levels, std::int64_t of_slack) -> const Walk& {
+    const Key key{nodes, classes_[state], of_levels, of_slack};
+    auto found = walks_.find(key);
+    if (found == walks_.end()) {
+      compute(nodes, state, of_levels, slack);
+      found = walks_.find(key);
+    }
+    return found->second;
+  };
+  const Walk* whole = &find(level_limit, any_slack);
+  if (whole->need > levels && levels != level_limit) {
+    // The limit of levels is near, and leaves something out.
+    whole = &find(levels, any_slack);
+    return whole->worst <= slack ? *whole : find(levels, slack);
+  }
+  return whole->worst <= slack ? *whole : find(level_limit, slack);
 }
 
 void Machine::add_legal(const Config& config, const Stacks& stacks, std::uint32_t most_left, TokenBits& out) {

@@ -73,7 +73,7 @@ class Machine {
   void check_bytes() const;
   std::uint32_t number(Nodes nodes);
   const Walk& walk(std::uint32_t nodes, std::uint32_t state, std::uint32_t levels, std::int64_t slack);
-  const Walk& computed(std::uint32_t nodes, std::uint32_t state, std::uint32_t levels, std::int64_t slack);
+  void compute(std::uint32_t nodes, std::uint32_t state, std::uint32_t levels, std::int64_t slack);
   void forget();
 
   std::shared_ptr<const Automaton> automaton_;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -16,6 +17,11 @@ class TokenBits {
   void set(TokenId id) { words_[index(id)] |= bit(id); }
   void reset(TokenId id) { words_[index(id)] &= ~bit(id); }
   [[nodiscard]] bool test(TokenId id) const { return (words_[index(id)] & bit(id)) != 0; }
+  [[nodiscard]] std::size_t count() const {
+    std::size_t n = 0;
+    for (const std::uint64_t word : words_) n += static_cast<std::size_t>(std::popcount(word));
+    return n;
+  }
   void add(const TokenBits& other) {
     for (std::size_t i = 0; i < words_.size(); ++i) words_[i] |= other.words_[i];
   }
@@ -30,7 +36,8 @@ class TokenBits {
 /// A set of tokens in the smallest of three forms: its members, what is missing from `all`, or bits.
 class TokenSet {
  public:
-  TokenSet(TokenBits bits, std::size_t count, std::span<const TokenId> all) {
+  TokenSet(TokenBits bits, std::span<const TokenId> all) {
+    const std::size_t count = bits.count();
     constexpr std::size_t few = 4096;
     form_ = count <= few ? Form::members : all.size() - count <= few ? Form::missing : Form::bits;
     if (form_ == Form::bits) {
