@@ -127,6 +127,21 @@ void SessionFile::save(const std::filesystem::path& file, const Model& model, co
   writer.commit();
 }
 
+std::vector<std::byte> SessionFile::with_header(std::span<const std::byte> body, std::size_t description,
+                                                std::size_t tokens) {
+  Header header;
+  std::copy(kMagic.begin(), kMagic.end(), header.magic.begin());
+  header.description = description;
+  header.tokens = tokens;
+  header.snapshot = body.size() - description - tokens;
+  header.body_hash = XXH3_64bits(body.data(), body.size());
+  header.header_hash = hash_of(header);
+  std::vector<std::byte> bytes(sizeof header + body.size());
+  std::memcpy(bytes.data(), &header, sizeof header);
+  if (!body.empty()) std::memcpy(bytes.data() + sizeof header, body.data(), body.size());
+  return bytes;
+}
+
 SessionFile::Loaded SessionFile::load(const std::filesystem::path& file, const Model& model) {
   const MappedFile mapped(file);
   return parse(mapped.bytes(), file.string(), model);

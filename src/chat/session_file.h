@@ -5,6 +5,8 @@
 #include <filesystem>
 #include <memory>
 #include <span>
+#include <string>
+#include <vector>
 
 #include "backend/backend.h"
 #include "chat/conversation.h"
@@ -44,6 +46,9 @@ class SessionFile {
   static Loaded load(const std::filesystem::path& file, const Model& model);
   /// The same from memory; `name` is for messages.
   static Loaded parse(std::span<const std::byte> bytes, const std::string& name, const Model& model);
+  /// A file with this body, of which `description` and `tokens` bytes come first, and the header that goes with it.
+  static std::vector<std::byte> with_header(std::span<const std::byte> body, std::size_t description,
+                                            std::size_t tokens);
 
  private:
   static void remember_replies(Conversation& conversation, const Tokenizer& tokenizer);
