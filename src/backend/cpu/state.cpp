@@ -71,7 +71,7 @@ std::size_t CpuSnapshot::memory_bytes() const {
 
 std::size_t pool_bytes(const StateShape& shape) {
   const KvCache cache(shape.kv_heads, shape.head_dim, shape.f16);
-  return 2 * shape.recurrent_floats() * sizeof(float) + shape.full_layers * cache.page_bytes();
+  return 2 * (shape.recurrent_floats() * sizeof(float) + shape.full_layers * cache.page_bytes());
 }
 
 std::unique_ptr<CpuSnapshot> take_snapshot(const CpuState& state) {
