@@ -21,5 +21,6 @@ void add_convert_command(CLI::App& app, Runner& run);
 void add_synth_command(CLI::App& app, Runner& run);
 void add_bench_command(CLI::App& app, Runner& run);
 void add_info_command(CLI::App& app, Runner& run);
+void add_voice_command(CLI::App& app, Runner& run);
 
 }  // namespace qwen35::cli
