@@ -5,11 +5,12 @@ JOBS  ?= $(shell nproc 2>/dev/null || echo 2)
 ARGS  ?=
 WERROR ?= OFF
 
-.PHONY: help chat build test arm arm-all bench sanitize tsan format tidy install clean
+.PHONY: help chat voice build test arm arm-all bench sanitize tsan format tidy install clean
 
 help:
 	@echo "make chat       install what is missing, build, talk to the bundled model (ARGS='--model DIR …')"
 	@echo "make build      the executable: $(BUILD)/qwen35"
+	@echo "make voice      answer the spoken questions of a file: ARGS='--in question.wav --out answer.wav --text'"
 	@echo "make test       build and run all tests"
 	@echo "make arm        cross-compile the library for 64-bit ARM, run tests under qemu-user; arm-all: everything"
 	@echo "make bench      single kernels beside this machine's ceilings (Google Benchmark; ARGS='--benchmark_filter=product')"
@@ -23,13 +24,18 @@ chat:
 	@$(MAKE) --no-print-directory build </dev/null >&2
 	@./$(BUILD)/qwen35 chat $(ARGS)
 
+voice:
+	@tools/install-deps.sh build voice
+	@$(MAKE) --no-print-directory build </dev/null >&2
+	@./$(BUILD)/qwen35 voice $(ARGS)
+
 build:
 	@tools/install-deps.sh build
 	@cmake -S . -B $(BUILD) -G Ninja -DCMAKE_BUILD_TYPE=Release -DQWEN35_BUILD_TESTS=OFF >/dev/null
 	@cmake --build $(BUILD) --parallel $(JOBS)
 
 test:
-	@tools/install-deps.sh build test
+	@tools/install-deps.sh build test voice
 	@cmake -S . -B $(BUILD) -G Ninja -DCMAKE_BUILD_TYPE=Release -DQWEN35_BUILD_TESTS=ON -DQWEN35_BUILD_EXAMPLES=ON -DQWEN35_WERROR=$(WERROR)
 	@cmake --build $(BUILD) --parallel $(JOBS)
 	@ctest --test-dir $(BUILD) --output-on-failure --parallel $(JOBS)
@@ -51,7 +57,7 @@ bench:
 	@$(BUILD)/bench/kernels $(ARGS)
 
 sanitize:
-	@tools/install-deps.sh build test clang
+	@tools/install-deps.sh build test voice clang
 	@cmake --preset asan
 	@cmake --build --preset asan --parallel $(JOBS)
 	@ctest --preset asan --parallel $(JOBS)

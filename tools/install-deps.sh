@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that are missing. usage: tools/install-deps.sh build|test|bench|clang|arm …
+# Installs the Debian packages that are missing. usage: tools/install-deps.sh build|test|voice|bench|clang|arm …
 # Says nothing and needs no rights when everything is there; elsewhere than on Debian it names what to install.
 set -euo pipefail
 
@@ -9,6 +9,8 @@ for part in "$@"; do
     build) packages+=(g++ cmake ninja-build pkg-config libsimdjson-dev nlohmann-json3-dev libpcre2-dev libutf8proc-dev
                       libcli11-dev libedit-dev libxxhash-dev) ;;
     test)  packages+=(libgtest-dev libgmock-dev xz-utils) ;;
+    voice) packages+=(libpocketsphinx-dev libsphinxbase-dev pocketsphinx-en-us libespeak-ng-dev espeak-ng-data
+                      libsndfile1-dev libsamplerate0-dev libasound2-dev) ;;  # qwen35 voice
     bench) packages+=(libbenchmark-dev) ;;
     clang) packages+=(clang libclang-rt-dev) ;;
     arm)   packages+=(g++-aarch64-linux-gnu qemu-user) ;;  # libraries for it: tools/arm-sysroot.sh

@@ -7,11 +7,9 @@
 namespace qwen35 {
 namespace {
 
-constexpr double kQuiet = 1e-10;    // mean square of less than one step of 16 bits
-constexpr double kRise = 0.02;      // dB a frame: the background follows slowly upwards,
-constexpr double kFall = 0.3;       // this share of the way downwards
+constexpr double kQuiet = 1e-10;  // mean square of less than one step of 16 bits
+constexpr std::size_t kBackgroundFrames = 300;
 constexpr unsigned kWindow = 0xFF;  // the last eight frames
-constexpr double kLoudestBackground = -20;
 
 }  // namespace
 
@@ -26,19 +24,20 @@ void Endpointer::push(std::span<const std::int16_t> samples, std::vector<Found>&
   }
 }
 
+/// The quietest of the last frames, this one included.
+double Endpointer::background(double level) {
+  while (!quietest_.empty() && quietest_.back().second >= level) quietest_.pop_back();
+  quietest_.emplace_back(frames_, level);
+  if (quietest_.front().first + kBackgroundFrames <= frames_) quietest_.pop_front();
+  return quietest_.front().second;
+}
+
 void Endpointer::frame(std::vector<Found>& found) {
   const double level = 10 * std::log10(std::max(sum_ / static_cast<double>(frame_size_), kQuiet));
   sum_ = 0;
   in_frame_ = 0;
   ++frames_;
-  const bool loud = level > std::max(background_db_ + options_.start_db, options_.quietest_db);
-  if (level < background_db_) {
-    background_db_ += kFall * (level - background_db_);
-  } else if (!speaking_ && !loud) {
-    background_db_ += kFall * 0.1 * (level - background_db_);
-  } else {
-    background_db_ = std::min(background_db_ + kRise, kLoudestBackground);
-  }
+  const bool loud = level > std::max(background(level) + options_.start_db, options_.quietest_db);
   loud_ = ((loud_ << 1U) | (loud ? 1U : 0U)) & kWindow;
   quiet_ = loud ? 0 : quiet_ + 1;
   const std::size_t now = frames_ * frame_size_;

@@ -2,7 +2,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <span>
+#include <utility>
 #include <vector>
 
 namespace qwen35 {
@@ -15,8 +17,8 @@ struct EndpointerOptions {
   std::size_t padding_frames = 20;  ///< kept before and after it
 };
 
-/// Finds where somebody speaks: by loudness above a background that it follows. Positions are samples from the first
-/// one pushed. Keeps no sound.
+/// Finds where somebody speaks: by loudness above a background, the quietest frame of the last three seconds. Positions
+/// are samples from the first one pushed. Keeps no sound.
 class Endpointer {
  public:
   enum class Event { start, end };
@@ -38,14 +40,15 @@ class Endpointer {
 
  private:
   void frame(std::vector<Found>& found);
+  double background(double level);
 
   EndpointerOptions options_;
   std::size_t frame_size_;
   double sum_ = 0;  ///< of squares in the frame
   std::size_t in_frame_ = 0;
-  std::size_t frames_ = 0;  ///< whole ones so far
-  double background_db_ = -60;
-  unsigned loud_ = 0;  ///< the last frames, a bit each
+  std::size_t frames_ = 0;                               ///< whole ones so far
+  std::deque<std::pair<std::size_t, double>> quietest_;  ///< frames and levels that may be the window's minimum, rising
+  unsigned loud_ = 0;                                    ///< the last frames, a bit each
   bool speaking_ = false;
   std::size_t quiet_ = 0;     ///< frames since the last loud one
   std::size_t last_end_ = 0;  ///< samples up to the end of the last utterance

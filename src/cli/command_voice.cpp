@@ -7,7 +7,9 @@
 #include <memory>
 #include <vector>
 
+#include "audio/alsa_sound.h"
 #include "audio/espeak_synthesizer.h"
+#include "audio/live_voice.h"
 #include "audio/pocketsphinx_recognizer.h"
 #include "audio/voice_chain.h"
 #include "cli/chat_json.h"
@@ -32,6 +34,8 @@ struct Options {
   std::string grammar = "mini";
   EspeakOptions voice;
   std::size_t memory_budget = 0;  // MB
+  bool mic = false;
+  std::string device = "default";
   bool no_prefill = false;
   bool text = false;
   bool timing = false;
@@ -66,23 +70,34 @@ void append(Audio& all, const Audio& answer) {
   all.samples.insert(all.samples.end(), answer.samples.begin(), answer.samples.end());
 }
 
-int run_voice(Options& options) {
-  const fs::path grammar = find_grammar(options.grammar);
+/// What both ways of running need.
+struct Parts {
   std::unique_ptr<Recognizer> recognizer;
-  std::vector<Audio> recordings;
-  {
-    const Notice notice("loading the recogniser");
-    recognizer = make_pocketsphinx_recognizer({.grammar = grammar, .model = {}});
-    for (const std::string& file : options.in) recordings.push_back(read_audio(file, recognizer->rate()));
-  }
-  const std::unique_ptr<Synthesizer> synthesizer = make_espeak_synthesizer(options.voice);
+  std::unique_ptr<Synthesizer> synthesizer;
+};
+
+Parts load_parts(const Options& options) {
+  const Notice notice("loading the recogniser");
+  return {make_pocketsphinx_recognizer({.grammar = find_grammar(options.grammar), .model = {}}),
+          make_espeak_synthesizer(options.voice)};
+}
+
+VoiceChat load_voice(const Options& options) {
   VoiceOptions voice;
   voice.generate = options.chat.generate;
   voice.memory_budget = options.memory_budget << 20;
-  VoiceChat chat(load_chat(options.chat), voice);
+  return VoiceChat(load_chat(options.chat), voice);
+}
+
+int run_files(const Options& options) {
+  const Parts parts = load_parts(options);
+  std::vector<Audio> recordings;
+  for (const std::string& file : options.in) recordings.push_back(read_audio(file, parts.recognizer->rate()));
+  VoiceChat chat = load_voice(options);
   const CancelOnInterrupt cancel(chat.chat());
 
-  VoiceChain chain(chat, *recognizer, *synthesizer, {.endpointer = {}, .prefill_ahead = !options.no_prefill});
+  VoiceChain chain(chat, *parts.recognizer, *parts.synthesizer,
+                   {.endpointer = {}, .prefill_ahead = !options.no_prefill});
   Audio answers;
   nlohmann::ordered_json turns = nlohmann::ordered_json::array();
   bool understood = false;
@@ -98,14 +113,34 @@ int run_voice(Options& options) {
     });
     if (interrupted()) return kInterruptedExitCode;
   }
-  if (options.json) write_output(to_line({{"turns", turns}}) + "\n");
+  if (options.json) {
+    nlohmann::ordered_json json = nlohmann::ordered_json::parse(messages_to_text(chat.chat().messages()));
+    json["turns"] = turns;
+    write_output(to_line(json) + "\n");
+  }
   if (!understood) {
     throw Error(ErrorCode::unsupported, "nothing was understood in " + options.in.front() +
-                                            "; expected English speech that the grammar " +
-                                            (grammar.empty() ? "of dictation" : grammar.string()) + " covers");
+                                            "; expected English speech that the grammar \"" + options.grammar +
+                                            "\" covers");
   }
   if (!options.out.empty()) write_wav(options.out, answers);
   return 0;
+}
+
+int run_microphone(const Options& options) {
+  const Parts parts = load_parts(options);
+  Microphone microphone(options.device, parts.recognizer->rate());
+  Loudspeaker loudspeaker(options.device, parts.synthesizer->rate());
+  VoiceChat chat = load_voice(options);
+  const CancelOnInterrupt cancel(chat.chat());
+  LiveVoice live(chat, *parts.recognizer, *parts.synthesizer, microphone, loudspeaker);
+  live.on_question = [](const std::string& question) {
+    write_output(terminal_safe("you: " + (question.empty() ? "(not understood)" : question) + "\n"));
+  };
+  live.on_reply = [](const VoiceReply& reply) { write_output(terminal_safe("qwen35: " + reply.reply.text + "\n")); };
+  const Notice notice("listening; Ctrl-C ends");
+  live.run([] { return interrupted(); });
+  return kInterruptedExitCode;
 }
 
 }  // namespace
@@ -113,11 +148,19 @@ int run_voice(Options& options) {
 void add_voice_command(CLI::App& app, Runner& run) {
   CLI::App* const command = app.add_subcommand("voice", "Answer spoken questions aloud");
   const auto options = std::make_shared<Options>();
-  command->add_option("-i,--in", options->in, "recording with questions; several are one conversation")
-      ->type_name("FILE")
-      ->required()
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  command->add_option("-o,--out", options->out, "WAV file for the answers")->type_name("FILE");
+  CLI::Option_group* const input = command->add_option_group("Input", "one of these");
+  CLI::Option* const in =
+      input->add_option("-i,--in", options->in, "recording with questions; several are one conversation")
+          ->type_name("FILE")
+          ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  CLI::Option* const mic =
+      input->add_flag("--mic", options->mic, "listen and speak; prints what was said; needs headphones");
+  input->require_option(1);
+  command->add_option("-o,--out", options->out, "WAV file for the answers")->type_name("FILE")->excludes(mic);
+  command->add_option("--device", options->device, "ALSA device of --mic")
+      ->type_name("NAME")
+      ->capture_default_str()
+      ->excludes(in);
   command
       ->add_option("--grammar", options->grammar,
                    "what can be said: a file in JSGF, mini (the bundled model's), or none: free dictation")
@@ -130,9 +173,12 @@ void add_voice_command(CLI::App& app, Runner& run) {
       ->check(in_range(80, 450))
       ->type_name("N")
       ->capture_default_str();
-  command->add_flag("--text", options->text, "print what was understood and what was answered");
-  command->add_flag("--timing", options->timing, "print how long each step took");
-  command->add_flag("--json", options->json, "print turns with their times as one JSON object");
+  command->add_flag("--text", options->text, "print what was understood and what was answered")->excludes(mic);
+  command->add_flag("--timing", options->timing, "print how long each step took")->excludes(mic);
+  command
+      ->add_flag("--json", options->json,
+                 "print turns with their times, and the conversation as it is remembered, as one JSON object")
+      ->excludes(mic);
   command->add_flag("--no-prefill-ahead", options->no_prefill, "compute nothing while the user speaks");
   command
       ->add_option("--memory-budget", options->memory_budget,
@@ -151,7 +197,8 @@ void add_voice_command(CLI::App& app, Runner& run) {
       "Examples:\n"
       "  espeak-ng -w question.wav \"What is seventeen plus twenty five?\"\n"
       "  qwen35 voice --in question.wav --out answer.wav --text --timing");
-  command->callback([options, &run] { run = [options] { return run_voice(*options); }; });
+  command->callback(
+      [options, &run] { run = [options] { return options->mic ? run_microphone(*options) : run_files(*options); }; });
 }
 
 }  // namespace qwen35::cli

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <mutex>
 #include <optional>
+#include <stop_token>
 #include <utility>
 
 #include "voice/heard.h"
@@ -28,6 +29,7 @@ struct VoiceChat::Impl {
   mutable std::mutex mutex;  ///< guards what follows
   bool replying = false;
   bool interrupted = false;
+  std::stop_source stop;                  ///< stops the present reply and no other
   std::optional<std::string> heard_text;  ///< what interrupt(heard) said
   std::vector<Sentence> sentences;        ///< of the present reply, as handed out
   Playback playback;
@@ -48,6 +50,7 @@ struct VoiceChat::Impl {
     const std::lock_guard lock(mutex);
     replying = true;
     interrupted = false;
+    stop = {};
     heard_text.reset();
     sentences.clear();
     playback = {};
@@ -74,15 +77,18 @@ struct VoiceChat::Impl {
 
   /// Cuts the history down to what was heard, if that is not done yet. With `busy` held.
   void apply_interruption() {
-    std::string whole;
     std::string kept;
+    bool cut = false;
     {
       const std::lock_guard lock(mutex);
-      whole = text;
       kept = heard_text ? *heard_text : text.substr(0, heard_bytes(sentences, playback));
+      cut = !text.empty() && (heard_text || kept.size() < text.size());
       heard_text.reset();
     }
-    keep_heard(chat, whole, kept);
+    if (cut) {
+      chat.reload();
+      chat.truncate_reply(kept);
+    }
     const std::lock_guard lock(mutex);
     text = kept;
   }
@@ -93,7 +99,7 @@ struct VoiceChat::Impl {
       interrupted = true;
       heard_text = std::move(heard);
       if (replying) {
-        chat.cancel();
+        stop.request_stop();
         return;  // reply() cuts the history on its way out
       }
     }
@@ -116,6 +122,7 @@ void VoiceChat::partial(std::string_view transcript) {
   const std::lock_guard lock(impl_->busy);
   if (transcript.empty()) return;
   impl_->chat.reload();
+  impl_->chat.prefill(transcript, impl_->options.generate);
 }
 
 VoiceReply VoiceChat::reply(std::string_view transcript, const OnSentence& on_sentence) {
@@ -141,7 +148,10 @@ VoiceReply VoiceChat::reply(std::string_view transcript, const OnSentence& on_se
     waiting.insert(waiting.end(), std::make_move_iterator(ready.begin()), std::make_move_iterator(ready.end()));
     return true;
   };
-  result.reply = impl.chat.stream(transcript, impl.options.generate, [&](std::string_view piece) {
+  GenerateOptions generate = impl.options.generate;
+  generate.cancel = impl.stop.get_token();
+  const std::stop_callback callers_own(impl.options.generate.cancel, [&impl] { impl.stop.request_stop(); });
+  result.reply = impl.chat.stream(transcript, generate, [&](std::string_view piece) {
     if (impl.is_interrupted()) return false;
     return take(stream.push(piece));
   });
