@@ -11,6 +11,7 @@
 #include <iterator>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "audio/grammar.h"
 
@@ -20,6 +21,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr int kRate = 16000;
+constexpr std::size_t kMostFirst = 30 * kRate;
 constexpr std::size_t kMaxGrammar = std::size_t{4} << 20;
 
 /// The library logs to a function of the whole process; we keep the last error of each thread for our message.
@@ -96,11 +98,13 @@ class PocketSphinxRecognizer final : public Recognizer {
     stop();
     check(ps_start_utt(decoder_.get()), "begin an utterance");
     started_ = true;
+    first_.clear();
   }
 
   void push(std::span<const std::int16_t> samples) override {
     if (!started_) throw Error(ErrorCode::invalid_argument, "Recognizer::push before start()");
     check(ps_process_raw(decoder_.get(), samples.data(), samples.size(), 0, 0), "read speech");
+    if (!adapted_ && first_.size() < kMostFirst) first_.insert(first_.end(), samples.begin(), samples.end());
   }
 
   std::string partial() override { return hypothesis(); }
@@ -108,7 +112,17 @@ class PocketSphinxRecognizer final : public Recognizer {
   std::string finish() override {
     if (!started_) throw Error(ErrorCode::invalid_argument, "Recognizer::finish before start()");
     stop();
-    return hypothesis();
+    std::string text = hypothesis();
+    if (adapted_ || first_.empty()) return text;
+    // The decoder has just learnt how this voice and microphone sound: the first utterance is read once more.
+    check(ps_start_utt(decoder_.get()), "begin an utterance");
+    started_ = true;
+    check(ps_process_raw(decoder_.get(), first_.data(), first_.size(), 0, 0), "read speech");
+    stop();
+    text = hypothesis();
+    adapted_ = !text.empty();
+    first_ = {};
+    return text;
   }
 
  private:
@@ -143,6 +157,8 @@ class PocketSphinxRecognizer final : public Recognizer {
   std::unique_ptr<ps_decoder_t, FreeDecoder> decoder_;
   Grammar grammar_;
   bool started_ = false;
+  bool adapted_ = false;             ///< an utterance was understood
+  std::vector<std::int16_t> first_;  ///< until then: the utterance so far
 };
 
 }  // namespace
