@@ -75,8 +75,10 @@ void Constraint::mask(std::span<float> logits, std::size_t budget) const {
   // With nothing left to spend and nothing left to say, only an end fits.
   if (!ended_ && std::max(budget, ending_size_) > 0) {
     constraint::TokenBits found(machine_->trie().vocabulary_size());
-    machine_->add_legal(config_, stacks_, most_left(budget), found);
+    const bool complete = machine_->add_legal(config_, stacks_, most_left(budget), found);
     legal.add(found);
+    // The way out must be there even when the walk was cut short.
+    if (!complete && ending_size_ > 0) legal.set(ending_token());
   }
   if (can_end() || ended_) {
     for (const TokenId id : *ends_) {
@@ -128,22 +130,25 @@ bool Constraint::must_end() const {
          });
 }
 
+/// The first token of the shortest ending, which is not empty.
+TokenId Constraint::ending_token() const {
+  for (const Config::Item& item : config_.items) {
+    if (machine_->automaton().states[item.state].way.kind != Automaton::Way::Kind::byte) continue;
+    const std::uint32_t cost = constraint::add_costs(machine_->costs()[item.state], stacks_.cost(item.node));
+    if (cost == ending_size_) return machine_->first_token(item.state);
+  }
+  throw Error(ErrorCode::internal, "the shortest ending of a constrained reply was not found");
+}
+
 std::vector<TokenId> Constraint::shortest_ending() const {
   std::vector<TokenId> out;
   Constraint ahead = *this;
-  const Automaton& automaton = machine_->automaton();
   while (ahead.ending_size_ > 0) {
-    TokenId token = -1;
-    for (const Config::Item& item : ahead.config_.items) {
-      if (automaton.states[item.state].way.kind != Automaton::Way::Kind::byte) continue;
-      const std::uint32_t cost = constraint::add_costs(machine_->costs()[item.state], ahead.stacks_.cost(item.node));
-      if (cost == ahead.ending_size_) token = machine_->first_token(item.state);
-    }
     const std::size_t before = ahead.ending_size_;
-    if (token < 0 || !ahead.accept(token) || ahead.ending_size_ >= before) {
-      throw Error(ErrorCode::internal, "the shortest ending of a constrained reply was not found");
+    out.push_back(ahead.ending_token());
+    if (!ahead.accept(out.back()) || ahead.ending_size_ >= before) {
+      throw Error(ErrorCode::internal, "the shortest ending of a constrained reply does not get shorter");
     }
-    out.push_back(token);
   }
   return out;
 }

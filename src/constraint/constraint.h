@@ -32,8 +32,11 @@ class Constraint {
   /// shortest ending would not fit are illegal too. A reply that starts with budget >= ending_size() and counts it down
   /// by one a token is whole when the budget is used up. Where less is left than ending_size(), the shortest ending is
   /// forced all the same.
+  ///
+  /// Exact, but for grammars so ambiguous that a mask would take longer than a few hundredths of a second: there tokens
+  /// of several bytes may be masked too. Every text stays possible, and so does the shortest ending.
   void mask(std::span<float> logits, std::size_t budget = no_budget) const;
-  /// Whether mask() would leave this token: cheap, for a sampler that first looks at the best candidate only.
+  /// Whether this token is legal, exactly: cheap, for a sampler that first looks at the best candidate only.
   [[nodiscard]] bool allows(TokenId token, std::size_t budget = no_budget) const;
 
   /// Moves on by a token. False, and nothing has changed, when it is not legal.
@@ -56,6 +59,7 @@ class Constraint {
  private:
   [[nodiscard]] bool is_end(TokenId token) const;
   [[nodiscard]] std::uint32_t most_left(std::size_t budget) const;
+  [[nodiscard]] TokenId ending_token() const;
   void update();
 
   std::shared_ptr<const Grammar> grammar_;

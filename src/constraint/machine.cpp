@@ -8,6 +8,8 @@ namespace qwen35::constraint {
 namespace {
 
 constexpr std::size_t cache_limit = std::size_t{48} << 20;  // bytes
+/// Of one walk; a few hundredths of a second. Only very ambiguous grammars come near.
+constexpr std::uint64_t work_limit = 300'000;
 constexpr std::int64_t any_slack = std::numeric_limits<std::int64_t>::max();
 
 std::size_t mix(std::size_t h, std::uint64_t value) {
@@ -45,6 +47,7 @@ class Machine::Walker {
     path_size_ = 0;
     std::uint32_t start = number(runner_.begin(state, stacks_, levels_));
     for (const std::uint32_t root : roots) {
+      if (exhausted() && root != 0) break;
       if (ends_[start].at_end) escapes_.push_back(root);
       path_[0] = start;
       const std::size_t base = trie.depth(root);
@@ -53,7 +56,7 @@ class Machine::Walker {
         path_size_ = trie.depth(n) - base;
         const std::uint8_t byte = trie.byte(n);
         std::uint32_t to = rows_[path_[path_size_ - 1]][byte];
-        if (to == unknown) to = next(byte);
+        if (to == unknown) to = exhausted() && path_size_ > 1 ? dead : next(byte);
         if (to == dead) {
           n = trie.end(n);
           continue;
@@ -77,6 +80,8 @@ class Machine::Walker {
   Nodes escapes() { return std::move(escapes_); }
   [[nodiscard]] std::uint32_t need() const { return pruned_ ? level_limit + 1 : need_; }
   [[nodiscard]] std::uint32_t worst() const { return worst_; }
+  /// Tokens of several bytes may have been left out; those of one byte never are, so that every text stays possible.
+  [[nodiscard]] bool exhausted() const { return stacks_.work() > work_limit; }
 
  private:
   static constexpr std::uint32_t dead = 0xFFFFFFFF;
@@ -275,7 +280,8 @@ void Machine::compute(std::uint32_t nodes, std::uint32_t state, std::uint32_t le
   walker.run(*sets_[nodes], state);
   const std::uint32_t escapes = number(walker.escapes());
   const auto keep = [&](std::int64_t of, TokenBits bits) {
-    Walk walk{TokenSet(std::move(bits), trie_->all_tokens()), escapes, walker.need(), walker.worst()};
+    Walk walk{TokenSet(std::move(bits), trie_->all_tokens()), escapes, walker.need(), walker.worst(),
+              !walker.exhausted()};
     const std::size_t bytes = walk.tokens.memory_bytes() + sizeof(Walk) + 64;
     if (walks_.try_emplace(Key{nodes, classes_[state], levels, of}, std::move(walk)).second) cached_bytes_ += bytes;
   };
@@ -303,13 +309,14 @@ const Machine::Walk& Machine::walk(std::uint32_t nodes, std::uint32_t state, std
   return whole->worst <= slack ? *whole : find(level_limit, slack);
 }
 
-void Machine::add_legal(const Config& config, const Stacks& stacks, std::uint32_t most_left, TokenBits& out) {
+bool Machine::add_legal(const Config& config, const Stacks& stacks, std::uint32_t most_left, TokenBits& out) {
   const std::scoped_lock lock(mutex_);
   if (cached_bytes_ > cache_limit) forget();
   struct Part {
     std::uint32_t nodes, state, stack;
     auto operator<=>(const Part&) const = default;
   };
+  bool complete = true;
   std::set<Part> seen;
   std::vector<Part> todo;
   for (const Config::Item& item : config.items) {
@@ -324,11 +331,13 @@ void Machine::add_legal(const Config& config, const Stacks& stacks, std::uint32_
         most_left >= most_cost ? any_slack : std::int64_t{most_left} - std::int64_t{stacks.cost(part.stack)};
     const Walk& found = walk(part.nodes, part.state, level_limit - depth, slack);
     found.tokens.add_to(out, all_);
+    complete = complete && found.complete;
     if (found.escapes == 0) continue;
     for (const Stacks::Frame& frame : stacks.frames(part.stack)) {
       if (frame.state != Automaton::no_state) todo.push_back({found.escapes, frame.state, frame.node});
     }
   }
+  return complete;
 }
 
 std::size_t Machine::cached_bytes() const {

@@ -36,8 +36,9 @@ class Machine {
   [[nodiscard]] const TokenTrie& trie() const { return *trie_; }
   [[nodiscard]] const Costs& costs() const { return costs_; }
 
-  /// Adds to `out` all tokens that may come next and leave at most `most_left` tokens to the shortest end.
-  void add_legal(const Config& config, const Stacks& stacks, std::uint32_t most_left, TokenBits& out);
+  /// Adds to `out` all tokens that may come next and leave at most `most_left` tokens to the shortest end. False when
+  /// the grammar is so ambiguous that tokens of several bytes were left out to bound the time.
+  bool add_legal(const Config& config, const Stacks& stacks, std::uint32_t most_left, TokenBits& out);
 
   /// The first token of the shortest way to the end of the rule; the way of `state` begins with a byte.
   [[nodiscard]] TokenId first_token(std::uint32_t state) const { return first_tokens_[state]; }
@@ -53,6 +54,7 @@ class Machine {
     std::uint32_t escapes = 0;  ///< number of a set of nodes; 0 = none
     std::uint32_t need = 0;     ///< levels that would have to be free for nothing to be left out
     std::uint32_t worst = 0;    ///< greatest cost left behind a token
+    bool complete = true;       ///< not cut short
   };
   struct Key {
     std::uint32_t nodes = 0;

@@ -34,6 +34,7 @@ void Stacks::rehash(std::size_t slots) {
 }
 
 std::uint32_t Stacks::node(std::span<const Frame> wanted, std::uint32_t depth) {
+  add_work(wanted.size());
   std::size_t at = hash(wanted) % slots_.size();
   for (; slots_[at] != no_slot; at = (at + 1) % slots_.size()) {
     const std::uint32_t n = slots_[at];
@@ -56,6 +57,7 @@ std::uint32_t Stacks::join(std::uint32_t a, std::uint32_t b) {
   if (a == b) return a;
   const std::uint64_t key = std::uint64_t{std::min(a, b)} << 32 | std::max(a, b);
   if (const auto known = joined_.find(key); known != joined_.end()) return known->second;
+  add_work(2 * (frames(a).size() + frames(b).size()));
   std::vector<Frame> both(frames(a).begin(), frames(a).end());
   both.insert(both.end(), frames(b).begin(), frames(b).end());
   const auto order = [this](const Frame& f) { return std::tuple(f.state, depth(f.node)); };
@@ -127,6 +129,7 @@ Config Runner::step(const Config& from, std::uint8_t byte, Stacks& stacks, std::
 void Runner::close(Config& config, Stacks& stacks, std::uint32_t levels, bool* pruned) const {
   const auto add = [&](std::uint32_t state, std::uint32_t node, std::vector<std::size_t>& todo) {
     const std::uint32_t depth = stacks.depth(node);
+    stacks.add_work(1 + config.items.size() / 8);
     if (depth + a_->states[state].height > levels) {
       if (pruned != nullptr) *pruned = true;
       return;

@@ -41,6 +41,10 @@ class Stacks {
   [[nodiscard]] std::uint32_t cost(std::uint32_t node) const { return nodes_[node].cost; }
   [[nodiscard]] std::size_t size() const { return nodes_.size(); }
 
+  /// What has been done so far, in frames and items looked at: the measure of an ambiguous grammar's cost.
+  [[nodiscard]] std::uint64_t work() const { return work_; }
+  void add_work(std::size_t n) { work_ += n; }
+
   /// Keeps only what `roots` reach and renumbers them.
   void compact(std::span<std::uint32_t* const> roots);
 
@@ -59,6 +63,7 @@ class Stacks {
   std::vector<Frame> frames_;
   std::vector<std::uint32_t> slots_;  ///< open addressing; empty = 0xFFFFFFFF
   std::unordered_map<std::uint64_t, std::uint32_t> joined_;
+  std::uint64_t work_ = 0;
 };
 
 inline constexpr std::uint32_t most_cost = 1U << 30;

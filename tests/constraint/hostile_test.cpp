@@ -3,6 +3,10 @@
 #include <gtest/gtest.h>
 #include <qwen35/error.h>
 
+#include <algorithm>
+#include <cmath>
+#include <random>
+
 #include "constraint/automaton.h"
 #include "constraint/constraint_data.h"
 
@@ -110,6 +114,43 @@ TEST(Hostile, Sizes) {
   EXPECT_NE(gbnf_refusal(options + "\n" + bodies), "");
   EXPECT_NE(gbnf_refusal(std::string(2 << 20, '#')), "");
   EXPECT_NE(gbnf_refusal("root ::= " + times("(", 10'000) + "\"a\"" + times(")", 10'000)), "");
+}
+
+TEST(Hostile, AmbiguityStaysUsable) {
+  // Every rule calls every other behind the same letters: hundreds of items at once. Masks are cut short in time,
+  // single bytes are all there, and replies still end within their budget.
+  constexpr int n = 30;
+  std::string grammar = "root ::= r0\n";
+  for (int i = 0; i < n; ++i) {
+    grammar += "r" + std::to_string(i) + " ::= \"a\"";
+    for (int j = 0; j < n; ++j) {
+      grammar += " | [a-z] r" + std::to_string(j) + " \"" + static_cast<char>('a' + (i * 7 + j) % 26) +
+                 static_cast<char>('a' + (i * 3 + j * 5) % 26) + "\"";
+    }
+    grammar += "\n";
+  }
+  const Vocabulary vocabulary = mini_vocabulary();
+  Constraint constraint(Grammar::from_gbnf(grammar), vocabulary.trie, {vocabulary.end});
+  std::mt19937_64 random(5);
+  for (std::size_t budget = 12; budget > 0 && !constraint.must_end(); --budget) {
+    std::vector<float> logits = random_logits(vocabulary.size, random);
+    constraint.mask(logits, budget);
+    for (std::size_t i = 0; i < logits.size(); ++i) {
+      const auto id = static_cast<TokenId>(i);
+      if (std::isfinite(logits[i])) {
+        EXPECT_TRUE(constraint.allows(id, budget)) << i;
+      } else if (vocabulary.trie->bytes(id).size() == 1) {
+        EXPECT_FALSE(constraint.allows(id, budget)) << i;
+      }
+    }
+    const auto best = std::max_element(logits.begin(), logits.end());
+    ASSERT_TRUE(std::isfinite(*best));
+    const auto token = static_cast<TokenId>(best - logits.begin());
+    ASSERT_TRUE(constraint.accept(token));
+    if (token == vocabulary.end) break;
+    ASSERT_LE(constraint.ending_size(), budget - 1);
+  }
+  EXPECT_TRUE(constraint.can_end());
 }
 
 TEST(Hostile, BadBytes) {
