@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <thread>
 
 #include "constraint/constraint_data.h"
 
@@ -136,6 +137,35 @@ TEST(Mask, ShortestEndingEndsFromEveryState) {
       ASSERT_TRUE(constraint.accept(token));
     }
   }
+}
+
+TEST(Mask, ThreadsShareAGrammar) {
+  // The masks found are kept in common: the same replies come out as from one thread after the other.
+  const Vocabulary vocabulary = mini_vocabulary();
+  const auto run = [&](const std::shared_ptr<const Grammar>& grammar, std::uint64_t seed) {
+    std::mt19937_64 random(seed);
+    std::string text;
+    for (int reply = 0; reply < 5; ++reply) {
+      Constraint constraint(grammar, vocabulary.trie, {vocabulary.end});
+      for (std::size_t budget = 30; budget > 0; --budget) {
+        std::vector<float> logits = random_logits(vocabulary.size, random);
+        constraint.mask(logits, budget);
+        const auto token = static_cast<TokenId>(std::max_element(logits.begin(), logits.end()) - logits.begin());
+        if (!constraint.accept(token) || token == vocabulary.end) break;
+        text += vocabulary.trie->bytes(token);
+      }
+    }
+    return text;
+  };
+  const auto shared = Grammar::any_json_object();
+  std::vector<std::string> together(4);
+  std::vector<std::thread> threads;
+  for (std::size_t i = 0; i < together.size(); ++i) {
+    threads.emplace_back([&, i] { together[i] = run(shared, 100 + i); });
+  }
+  for (std::thread& thread : threads) thread.join();
+  const auto alone = Grammar::any_json_object();
+  for (std::size_t i = 0; i < together.size(); ++i) EXPECT_EQ(together[i], run(alone, 100 + i));
 }
 
 TEST(Mask, VocabularyWithoutSingleBytesIsRefused) {
