@@ -12,6 +12,7 @@
 #include <iostream>
 #include <mutex>
 #include <string>
+#include <thread>
 #include <vector>
 
 namespace {
@@ -109,13 +110,18 @@ class Player {
   int answers_ = 0;
 };
 
-/// The microphone: `seconds` of speech, then of silence.
+/// The microphone: `seconds` of speech, then of silence, as fast as a microphone gives it: the pipeline hands its
+/// cancels to a thread of its own, which needs the time between two words to run.
 void speak(speech_core::VoicePipeline& pipeline, double seconds) {
   constexpr std::size_t kChunk = 512;
+  constexpr double kChunkSeconds = static_cast<double>(kChunk) / kRate;
+  constexpr double kSilence = 0.5;
   const std::vector<float> loud(kChunk, 0.5F);
   const std::vector<float> quiet(kChunk, 0.0F);
-  for (double t = 0; t < seconds; t += static_cast<double>(kChunk) / kRate) pipeline.push_audio(loud.data(), kChunk);
-  for (double t = 0; t < 1; t += static_cast<double>(kChunk) / kRate) pipeline.push_audio(quiet.data(), kChunk);
+  for (double t = 0; t < seconds + kSilence; t += kChunkSeconds) {
+    pipeline.push_audio((t < seconds ? loud : quiet).data(), kChunk);
+    std::this_thread::sleep_for(std::chrono::duration<double>(kChunkSeconds));
+  }
 }
 
 }  // namespace
