@@ -1,25 +1,15 @@
 #include "cli/chat_json.h"
 
-#include <cstdint>
-#include <limits>
+#include <cmath>
 #include <utility>
 
+#include "cli/json_fields.h"
 #include "text/chat_template.h"
 
 namespace qwen35::cli {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-[[noreturn]] void refuse(std::string_view what, const std::string& problem) {
-  throw Error(ErrorCode::invalid_argument, std::string(what) + ": " + problem);
-}
-
-const char* kind_of(const Json& json) { return json.is_number_integer() ? "integer" : json.type_name(); }
-
-void expect(bool valid, std::string_view what, const std::string& field, const char* expected, const Json& found) {
-  if (!valid) refuse(what, field + " is of type " + kind_of(found) + ", expected " + expected);
-}
 
 std::string text_content(const Json& content, std::string_view what, const std::string& field) {
   if (content.is_null()) return {};
@@ -97,51 +87,28 @@ Json arguments_of(const ToolCall& call) {
   }
 }
 
-int count_field(const Json& value, std::string_view what, const std::string& key) {
-  expect(value.is_number_integer(), what, key, "an integer", value);
-  const bool fits = value.is_number_unsigned()
-                        ? value.get<std::uint64_t>() <= static_cast<std::uint64_t>(std::numeric_limits<int>::max())
-                        : value.get<std::int64_t>() >= 0;
-  if (!fits) refuse(what, key + " is " + value.dump() + ", expected a number from 0 to 2147483647");
-  return value.get<int>();
+template <typename Token>
+Json logprob_to_json(const Token& token) {
+  Json bytes = Json::array();
+  for (const char c : token.bytes) bytes.push_back(static_cast<unsigned char>(c));
+  // JSON knows no infinity; this is the OpenAI API's word for it.
+  constexpr double kNever = -9999;
+  const double value =
+      std::isfinite(token.logprob) ? std::round(1e6 * static_cast<double>(token.logprob)) / 1e6 : kNever;
+  return {{"token", token.bytes}, {"logprob", value}, {"bytes", std::move(bytes)}};
 }
 
-float real_field(const Json& value, std::string_view what, const std::string& key) {
-  expect(value.is_number(), what, key, "a number", value);
-  return static_cast<float>(value.get<double>());
-}
-
-void set_option(GenerateOptions& options, const std::string& key, const Json& value, std::string_view what) {
-  if (key == "tools") {
-    expect(value.is_null() || value.is_array(), what, key, "an array or null", value);
-    options.tools = value.is_null() || value.empty() ? std::string() : to_line(value);
-  } else if (key == "enable_thinking") {
-    expect(value.is_boolean(), what, key, "true or false", value);
-    options.enable_thinking = value.get<bool>();
-  } else if (key == "seed") {
-    if (!value.is_number_unsigned())
-      refuse(what, "seed is " + to_line(value) + ", expected an integer from 0 to 2^64-1");
-    options.seed = value.get<std::uint64_t>();
-  } else if (key == "temperature") {
-    options.temperature = real_field(value, what, key);
-  } else if (key == "top_k") {
-    options.top_k = count_field(value, what, key);
-  } else if (key == "top_p") {
-    options.top_p = real_field(value, what, key);
-  } else if (key == "max_tokens") {
-    options.max_tokens = count_field(value, what, key);
-  } else if (key == "max_thinking_tokens") {
-    options.max_thinking_tokens = count_field(value, what, key);
-  } else if (key == "repetition_penalty") {
-    options.repetition_penalty = real_field(value, what, key);
-  } else if (key == "repetition_window") {
-    options.repetition_window = count_field(value, what, key);
-  } else {
-    refuse(what,
-           "unknown field \"" + key +
-               "\"; known are id, messages, tools, enable_thinking, max_thinking_tokens, max_tokens, temperature, "
-               "top_k, top_p, repetition_penalty, repetition_window, seed");
+Json logprobs_to_json(std::span<const TokenLogprob> logprobs) {
+  Json content = Json::array();
+  for (const TokenLogprob& token : logprobs) {
+    Json entry = logprob_to_json(token);
+    entry["top_logprobs"] = Json::array();
+    for (const TokenLogprob::Alternative& other : token.top) entry["top_logprobs"].push_back(logprob_to_json(other));
+    content.push_back(std::move(entry));
   }
+  Json json;
+  json["content"] = std::move(content);
+  return json;
 }
 
 }  // namespace
@@ -165,32 +132,12 @@ std::vector<Message> parse_messages(std::string_view text, std::string_view what
   return messages_from_json(*messages, what);
 }
 
-Request parse_request(std::string_view text, std::string_view what, const GenerateOptions& defaults) {
-  const Json json = parse_json(text, what);
-  expect(json.is_object(), what, "the request", "an object", json);
-  Request request;
-  request.options = defaults;
-  if (!json.contains("messages")) refuse(what, "there is no \"messages\"");
-  for (const auto& [key, value] : json.items()) {
-    if (key == "messages") {
-      request.messages = messages_from_json(value, what);
-    } else if (key == "id") {
-      request.id = value;
-    } else {
-      set_option(request.options, key, value, what);
-    }
-  }
-  return request;
-}
-
 std::string messages_to_text(std::span<const Message> messages) {
   Json list = Json::array();
   for (const Message& message : messages) {
     Json entry = {{"role", message.role}, {"content", message.content}};
     if (!message.thinking.empty()) entry["thinking"] = message.thinking;
-    for (const ToolCall& call : message.tool_calls) {
-      entry["tool_calls"].push_back({{"name", call.name}, {"arguments", arguments_of(call)}});
-    }
+    if (!message.tool_calls.empty()) entry["tool_calls"] = calls_to_json(message.tool_calls);
     list.push_back(std::move(entry));
   }
   Json file;
@@ -198,26 +145,33 @@ std::string messages_to_text(std::span<const Message> messages) {
   return file.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
-Json reply_to_json(const Reply& reply) {
-  Json calls = Json::array();
-  for (const ToolCall& call : reply.tool_calls) {
-    calls.push_back({{"name", call.name}, {"arguments", arguments_of(call)}});
-  }
+Json calls_to_json(std::span<const ToolCall> calls) {
+  Json list = Json::array();
+  for (const ToolCall& call : calls) list.push_back({{"name", call.name}, {"arguments", arguments_of(call)}});
+  return list;
+}
+
+Json reply_to_json(const Reply& reply, bool with_logprobs) {
   const Metrics& metrics = reply.metrics;
-  return {{"text", reply.text},
-          {"thinking", reply.thinking},
-          {"tool_calls", std::move(calls)},
-          {"finish_reason", to_string(reply.finish_reason)},
-          {"metrics",
-           {{"prompt_tokens", metrics.prompt_tokens},
-            {"reused_tokens", metrics.reused_tokens},
-            {"thinking_tokens", metrics.thinking_tokens},
-            {"reply_tokens", metrics.reply_tokens},
-            {"prefill_ms", metrics.prefill_ms},
-            {"time_to_first_token_ms", metrics.time_to_first_token_ms},
-            {"time_to_first_text_ms", metrics.time_to_first_text_ms},
-            {"decode_tokens_per_second", metrics.decode_tokens_per_second},
-            {"total_ms", metrics.total_ms}}}};
+  Json json = {{"text", reply.text},
+               {"thinking", reply.thinking},
+               {"tool_calls", calls_to_json(reply.tool_calls)},
+               {"truncated_tool_call", reply.truncated_tool_call},
+               {"finish_reason", to_string(reply.finish_reason)},
+               {"dropped_messages", reply.dropped_messages}};
+  if (with_logprobs) json["logprobs"] = logprobs_to_json(reply.logprobs);
+  json["metrics"] = {{"prompt_tokens", metrics.prompt_tokens},
+                     {"reused_tokens", metrics.reused_tokens},
+                     {"thinking_tokens", metrics.thinking_tokens},
+                     {"reply_tokens", metrics.reply_tokens},
+                     {"drafted_tokens", metrics.drafted_tokens},
+                     {"accepted_tokens", metrics.accepted_tokens},
+                     {"prefill_ms", metrics.prefill_ms},
+                     {"time_to_first_token_ms", metrics.time_to_first_token_ms},
+                     {"time_to_first_text_ms", metrics.time_to_first_text_ms},
+                     {"decode_tokens_per_second", metrics.decode_tokens_per_second},
+                     {"total_ms", metrics.total_ms}};
+  return json;
 }
 
 std::string to_line(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }

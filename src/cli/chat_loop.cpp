@@ -2,14 +2,18 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <cstdlib>
 #include <istream>
+#include <iterator>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "cli/chat_json.h"
+#include "cli/chat_options.h"
 #include "cli/interrupt.h"
 #include "cli/line_editor.h"
 #include "cli/progress.h"
@@ -19,19 +23,20 @@ namespace qwen35::cli {
 namespace {
 
 constexpr std::size_t kMaxLine = std::size_t{16} << 20;
-constexpr std::size_t kMaxConversationFile = std::size_t{64} << 20;
 
 struct CommandHelp {
   std::string_view usage;
   std::string_view text;
 };
-constexpr std::array<CommandHelp, 8> kCommands{{
+constexpr std::array<CommandHelp, 10> kCommands{{
     {"/help", "show this list"},
     {"/system [TEXT]", "show the system prompt, or set it (/system - removes it)"},
     {"/reset", "forget the conversation"},
+    {"/regenerate", "another answer in place of the last one (also /again)"},
+    {"/undo", "take the last turn back, question and answer"},
     {"/stats", "tokens and times of the last answer, memory in use"},
-    {"/save [-f] FILE", "write the conversation as JSON (-f: over an existing file)"},
-    {"/load FILE", "go on from a saved conversation"},
+    {"/save [-f] FILE", "write the session; FILE.json: its messages (-f: over an existing file)"},
+    {"/load FILE", "go on from what /save wrote"},
     {"/think on|off", "let the model think before it answers, or not"},
     {"/quit", "leave (also Ctrl-D)"},
 }};
@@ -60,15 +65,24 @@ bool blank(std::string_view line) { return line.find_first_not_of(" \t") == std:
 
 std::string calls_as_lines(const Reply& reply) {
   std::string lines;
-  const nlohmann::ordered_json json = reply_to_json(reply);
-  for (const auto& call : json["tool_calls"]) lines += to_line(call) + "\n";
+  for (const auto& call : calls_to_json(reply.tool_calls)) lines += to_line(call) + "\n";
   return lines;
+}
+
+/// The beginning of a text, on one line.
+std::string excerpt(const std::string& text) {
+  constexpr std::size_t kLength = 60;
+  std::string line = terminal_safe(text.substr(0, text.find('\n')));
+  if (line.size() <= kLength) return line;
+  std::size_t end = kLength;
+  while (end > 0 && (static_cast<unsigned char>(line[end]) & 0xC0U) == 0x80) --end;  // not inside a character
+  return line.substr(0, end) + "…";
 }
 
 }  // namespace
 
-ChatTerminal::ChatTerminal(Chat& chat, GenerateOptions options)
-    : chat_(chat), options_(std::move(options)), colour_(use_colour(STDOUT_FILENO)) {}
+ChatTerminal::ChatTerminal(Chat& chat, GenerateOptions options, StoredSession& session)
+    : chat_(chat), options_(std::move(options)), session_(session), colour_(use_colour(STDOUT_FILENO)) {}
 
 std::string ChatTerminal::help() {
   std::string text;
@@ -85,6 +99,7 @@ int ChatTerminal::run() {
   LineEditor editor("> ", colour_, history_file());
   const ModelInfo info = chat_.info();
   say(info.name + ", " + info.backend + ". /help lists the commands, Ctrl-D leaves.\n");
+  if (session_.loaded() > 0) say(format("The session goes on: %zu messages.\n", session_.loaded()));
   for (;;) {
     clear_interrupt();
     const LineEditor::Result input = editor.read();
@@ -94,7 +109,8 @@ int ChatTerminal::run() {
     }
     if (input.status == LineEditor::Status::end) {
       write_output("\n");
-      break;
+      if (leave()) break;
+      continue;
     }
     const std::string line = trim(input.line);
     if (line.empty()) continue;
@@ -104,8 +120,10 @@ int ChatTerminal::run() {
       } else if (line.front() != '/') {
         answer(input.line);
       } else if (!command(line)) {
-        break;
+        if (leave()) break;
+        continue;
       }
+      leaving_ = false;
     } catch (const Error& error) {
       say(std::string("error: ") + error.what() + "\n");
     }
@@ -114,7 +132,7 @@ int ChatTerminal::run() {
   return 0;
 }
 
-void ChatTerminal::answer(const std::string& prompt) {
+void ChatTerminal::answer(const MakeReply& make) {
   bool waiting = options_.enable_thinking;
   const auto stop_waiting = [&waiting] {
     if (std::exchange(waiting, false)) write_output("\r           \r");
@@ -123,7 +141,7 @@ void ChatTerminal::answer(const std::string& prompt) {
   Reply reply;
   try {
     const CancelOnInterrupt cancel(chat_);
-    reply = chat_.stream(prompt, options_, [&stop_waiting](std::string_view piece) {
+    reply = make([&stop_waiting](std::string_view piece) {
       stop_waiting();
       write_output(terminal_safe(piece));
       return !interrupted();
@@ -134,8 +152,48 @@ void ChatTerminal::answer(const std::string& prompt) {
   }
   stop_waiting();
   write_output("\n" + terminal_safe(calls_as_lines(reply)));
-  if (reply.finish_reason == FinishReason::cancelled) say("(stopped)\n");
-  if (reply.finish_reason == FinishReason::length) say("(cut off: the limit of --max-tokens or of the context)\n");
+  if (const std::string remarks = remarks_on(reply); !remarks.empty()) say(remarks);
+}
+
+void ChatTerminal::answer(const std::string& prompt) {
+  answer([&](const Chat::OnPiece& on_piece) { return chat_.stream(prompt, options_, on_piece); });
+}
+
+void ChatTerminal::regenerate() {
+  std::vector<Message> messages = chat_.messages();
+  if (!messages.empty() && messages.back().role == "assistant") messages.pop_back();
+  if (messages.empty() || messages.back().role == "system" || messages.back().role == "assistant") {
+    say("There is no answer to make anew.\n");
+    return;
+  }
+  answer([&](const Chat::OnPiece& on_piece) { return chat_.stream(messages, options_, on_piece); });
+}
+
+void ChatTerminal::undo() {
+  std::vector<Message> messages = chat_.messages();
+  const auto question =
+      std::find_if(messages.rbegin(), messages.rend(), [](const Message& message) { return message.role == "user"; });
+  if (question == messages.rend()) {
+    say("There is nothing to take back.\n");
+    return;
+  }
+  const std::string text = question->content;
+  messages.erase(std::prev(question.base()), messages.end());
+  const std::size_t left = messages.size();
+  chat_.set_messages(std::move(messages));
+  say("Taken back: " + excerpt(text) + format("\n%zu messages are left.\n", left));
+}
+
+bool ChatTerminal::leave() {
+  try {
+    session_.save();
+    return true;
+  } catch (const Error& error) {
+    if (std::exchange(leaving_, true)) throw;
+    say(std::string("error: the session is not saved: ") + error.what() +
+        "\n/save FILE writes it elsewhere; leave once more to go without it.\n");
+    return false;
+  }
 }
 
 bool ChatTerminal::command(const std::string& line) {
@@ -152,6 +210,10 @@ bool ChatTerminal::command(const std::string& line) {
     say("The conversation is forgotten.\n");
   } else if (name == "/stats") {
     show_stats();
+  } else if (name == "/regenerate" || name == "/again") {
+    regenerate();
+  } else if (name == "/undo") {
+    undo();
   } else if (name == "/save") {
     save(arguments);
   } else if (name == "/load") {
@@ -196,6 +258,7 @@ void ChatTerminal::show_stats() const {
   const Metrics& m = chat_.last_reply().metrics;
   std::string text = format("prompt     %zu tokens, %zu of them reused\n", m.prompt_tokens, m.reused_tokens);
   text += format("answer     %zu tokens, %zu more of thinking\n", m.reply_tokens, m.thinking_tokens);
+  text += format("guessed    %zu tokens from the context, %zu of them right\n", m.drafted_tokens, m.accepted_tokens);
   text += format("times      prefill %.0f ms, first token %.0f ms, first text %.0f ms, total %.0f ms\n", m.prefill_ms,
                  m.time_to_first_token_ms, m.time_to_first_text_ms, m.total_ms);
   text += format("decode     %.1f tokens/s\n", m.decode_tokens_per_second);
@@ -207,7 +270,7 @@ void ChatTerminal::show_stats() const {
   say(text);
 }
 
-void ChatTerminal::save(std::string arguments) const {
+void ChatTerminal::save(std::string arguments) {
   const bool overwrite = arguments.starts_with("-f ");
   if (overwrite) arguments = trim(arguments.substr(3));
   if (arguments.empty() || arguments == "-f") {
@@ -219,7 +282,7 @@ void ChatTerminal::save(std::string arguments) const {
     say(file + " is there already; /save -f " + file + " overwrites it.\n");
     return;
   }
-  write_file(file, messages_to_text(chat_.messages()), overwrite);
+  save_conversation(chat_, file, overwrite);
   say(format("Saved %zu messages to ", chat_.messages().size()) + file + "\n");
 }
 
@@ -228,8 +291,7 @@ void ChatTerminal::load(const std::string& file) {
     say("/load needs a file: /load FILE\n");
     return;
   }
-  const std::string path = expand_home(file);
-  chat_.set_messages(parse_messages(read_all(path, kMaxConversationFile), path));
+  load_conversation(chat_, expand_home(file));
   options_.system_prompt.reset();  // the loaded conversation brings its own
   say(format("Loaded %zu messages.\n", chat_.messages().size()));
 }
@@ -238,19 +300,47 @@ void ChatTerminal::say(const std::string& text) const {
   write_output(colour_ ? "\033[2m" + terminal_safe(text) + "\033[0m" : terminal_safe(text));
 }
 
-int run_chat_pipe(Chat& chat, const GenerateOptions& options, std::istream& in) {
+namespace {
+
+/// The turns of a pipe. Returns the exit code.
+int answer_lines(Chat& chat, const GenerateOptions& options, std::istream& in) {
   for (std::size_t number = 1;; ++number) {
-    const auto line = read_line(in, kMaxLine, "line " + std::to_string(number) + " of standard input");
+    const std::string where = "line " + std::to_string(number) + " of standard input";
+    const auto line = read_line(in, kMaxLine, where);
+    if (interrupted()) return kInterruptedExitCode;
     if (!line) return 0;
     if (blank(*line)) continue;
-    const CancelOnInterrupt cancel(chat);
-    const Reply reply = chat.stream(*line, options, [](std::string_view piece) {
-      write_output(piece);
-      return !interrupted();
-    });
+    Reply reply;
+    {
+      const CancelOnInterrupt cancel(chat);
+      reply = chat.stream(*line, options, [](std::string_view piece) {
+        write_output(piece);
+        return !interrupted();
+      });
+    }
     write_output("\n");
     if (interrupted()) return kInterruptedExitCode;
+    warn_of(reply, where);
   }
+}
+
+}  // namespace
+
+int run_chat_pipe(Chat& chat, const GenerateOptions& options, std::istream& in, StoredSession& session) {
+  const PollInterrupt poll;
+  int code = 0;
+  try {
+    code = answer_lines(chat, options, in);
+  } catch (...) {
+    try {
+      session.save();  // what was said before is whole
+    } catch (const std::exception& error) {
+      std::fprintf(stderr, "error: the session is not saved: %s\n", error.what());
+    }
+    throw;
+  }
+  session.save();
+  return code;
 }
 
 }  // namespace qwen35::cli

@@ -21,6 +21,8 @@ void clear_interrupt() noexcept;
 /// A descriptor that is readable while interrupted() is true, so that a wait for input can be a wait for Ctrl-C too: a
 /// signal alone may come just before the wait, or to another thread.
 int interrupt_fd() noexcept;
+/// Waits until `fd` has something to read; false once Ctrl-C was pressed, whenever that was.
+bool wait_for_input(int fd) noexcept;
 
 /// For work that must clean up: it asks interrupted() now and then, removes what is half done and returns
 /// kInterruptedExitCode. May be nested.
@@ -32,7 +34,9 @@ class PollInterrupt {
   PollInterrupt& operator=(const PollInterrupt&) = delete;
 };
 
-/// A PollInterrupt during which Ctrl-C also cancels the reply `chat` is making. One at a time; `chat` outlives it.
+/// A PollInterrupt during which Ctrl-C also cancels the reply `chat` is making, or is about to make: one pressed since
+/// the last clear_interrupt() counts. None outlives it: a Ctrl-C that came too late for this reply does not cancel the
+/// next. One at a time; `chat` outlives it.
 class CancelOnInterrupt {
  public:
   explicit CancelOnInterrupt(Chat& chat) noexcept;
@@ -41,6 +45,7 @@ class CancelOnInterrupt {
   CancelOnInterrupt& operator=(const CancelOnInterrupt&) = delete;
 
  private:
+  Chat& chat_;
   PollInterrupt poll_;
 };
 

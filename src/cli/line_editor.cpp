@@ -3,11 +3,9 @@
 #include <fcntl.h>
 #include <histedit.h>
 #include <langinfo.h>
-#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <array>
 #include <cerrno>
 #include <clocale>
 #include <cstdio>
@@ -30,14 +28,6 @@ constexpr char kEscape = '\1';
 void use_utf8_locale() {
   const char* locale = std::setlocale(LC_CTYPE, "");
   if (locale == nullptr || std::strcmp(nl_langinfo(CODESET), "UTF-8") != 0) std::setlocale(LC_CTYPE, "C.UTF-8");
-}
-
-/// Waits until `fd` has something to read; false once Ctrl-C was pressed, whenever that was.
-bool wait_for_input(int fd) {
-  std::array<pollfd, 2> waiting{pollfd{fd, POLLIN, 0}, pollfd{interrupt_fd(), POLLIN, 0}};
-  while (!interrupted() && poll(waiting.data(), waiting.size(), -1) < 0 && errno == EINTR) {
-  }
-  return !interrupted();
 }
 
 /// libedit's own reader tries an interrupted read a second time and would swallow Ctrl-C; this one returns -1.

@@ -1,14 +1,10 @@
 #include "cli/options.h"
 
 #include <charconv>
-#include <cmath>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
-#include <limits>
 #include <system_error>
-
-#include "cli/progress.h"
 
 namespace qwen35::cli {
 namespace {
@@ -19,18 +15,21 @@ std::string number(double value) {
   return text;
 }
 
-constexpr double kMaxCount = std::numeric_limits<int>::max();
 /// From here on an upper end is there to keep numbers sane and would only clutter the help text.
 constexpr double kUnlimited = 1e9;
 
-CLI::Validator range_check(double low, double high, bool low_included) {
-  const std::string range = (low_included ? "in [" : "in (") + number(low) + ", " + number(high) + "]";
+enum class Ends { both, upper, lower };  ///< of a range: those that belong to it
+
+CLI::Validator range_check(double low, double high, Ends ends) {
+  const std::string range =
+      (ends == Ends::upper ? "in (" : "in [") + number(low) + ", " + number(high) + (ends == Ends::lower ? ")" : "]");
   const auto check = [=](const std::string& text) -> std::string {
     char* end = nullptr;
     const double value = std::strtod(text.c_str(), &end);
     const bool parsed = !text.empty() && end == text.c_str() + text.size();
-    const bool above = low_included ? value >= low : value > low;  // false for NaN
-    if (parsed && above && value <= high) return {};
+    const bool above = ends == Ends::upper ? value > low : value >= low;  // false for NaN
+    const bool below = ends == Ends::lower ? value < high : value <= high;
+    if (parsed && above && below) return {};
     return "'" + text + "' is not a number " + range;
   };
   return CLI::Validator(check, high >= kUnlimited ? "at least " + number(low) : range);
@@ -38,8 +37,9 @@ CLI::Validator range_check(double low, double high, bool low_included) {
 
 }  // namespace
 
-CLI::Validator in_range(double low, double high) { return range_check(low, high, true); }
-CLI::Validator above(double low, double high) { return range_check(low, high, false); }
+CLI::Validator in_range(double low, double high) { return range_check(low, high, Ends::both); }
+CLI::Validator above(double low, double high) { return range_check(low, high, Ends::upper); }
+CLI::Validator below(double low, double high) { return range_check(low, high, Ends::lower); }
 
 std::uint64_t parse_seed(const std::string& text) {
   std::uint64_t seed = 0;
@@ -75,51 +75,6 @@ void add_compute_options(CLI::App& command, LoadOptions& load) {
       ->type_name("NAME")
       ->capture_default_str()
       ->group("Compute");
-}
-
-void add_chat_options(CLI::App& command, ChatOptions& options) {
-  add_model_option(command, options.model, "mini");
-  GenerateOptions& generate = options.generate;
-  command
-      .add_option_function<std::string>(
-          "-s,--system", [&generate](const std::string& text) { generate.system_prompt = text; }, "system prompt")
-      ->type_name("TEXT");
-  command
-      .add_option("--context", options.load.context, "most tokens a conversation may hold; 0: the model's own limit")
-      ->check(in_range(0, 1e9))
-      ->type_name("N")
-      ->capture_default_str()
-      ->group("Compute");
-  add_compute_options(command, options.load);
-
-  const auto add = [&command](const char* name, auto& value, const char* help, const CLI::Validator& check) {
-    command.add_option(name, value, help)->check(check)->type_name("N")->capture_default_str()->group("Sampling");
-  };
-  add("--temp", generate.temperature, "temperature; 0: always the likeliest token", in_range(0, 100));
-  add("--top-k", generate.top_k, "sample among the K likeliest tokens; 0: off", in_range(0, kMaxCount));
-  add("--top-p", generate.top_p, "sample among the likeliest tokens of this joint probability; 1: off", above(0, 1));
-  add("--max-tokens", generate.max_tokens, "most tokens of one answer, thinking apart", in_range(1, kMaxCount));
-  add("--repetition-penalty", generate.repetition_penalty, "above 1: recent tokens become less likely; 1: off",
-      above(0, 100));
-  add("--repetition-window", generate.repetition_window, "how many tokens the penalty looks back",
-      in_range(0, 1 << 20));
-  command
-      .add_flag_callback(
-          "--no-thinking", [&generate] { generate.enable_thinking = false; }, "answer without thinking first")
-      ->group("Sampling");
-  add("--max-thinking-tokens", generate.max_thinking_tokens, "thinking is cut there and the answer begins",
-      in_range(0, kMaxCount));
-  command
-      .add_option_function<std::string>(
-          "--seed", [&generate](const std::string& text) { generate.seed = parse_seed(text); },
-          "seed of the random draws; without one every run differs")
-      ->type_name("N")
-      ->group("Sampling");
-}
-
-Chat load_chat(const ChatOptions& options) {
-  const Notice notice("loading " + options.model);
-  return Chat::from_pretrained(options.model, options.load);
 }
 
 }  // namespace qwen35::cli

@@ -1,0 +1,187 @@
+#include "cli/request_json.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cstdint>
+#include <limits>
+
+#include "cli/chat_json.h"
+#include "cli/json_fields.h"
+#include "text/chat_template.h"
+#include "text/python_json.h"
+
+namespace qwen35::cli {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+/// A field of a request and how it is named in errors.
+struct Field {
+  const Json& value;
+  std::string_view what;
+  std::string_view key;
+
+  [[nodiscard]] int count() const {
+    expect(value.is_number_integer(), what, key, "an integer", value);
+    const bool fits = value.is_number_unsigned()
+                          ? value.get<std::uint64_t>() <= static_cast<std::uint64_t>(std::numeric_limits<int>::max())
+                          : value.get<std::int64_t>() >= 0;
+    if (!fits) refuse(what, std::string(key) + " is " + value.dump() + ", expected a number from 0 to 2147483647");
+    return value.get<int>();
+  }
+  [[nodiscard]] float real() const {
+    expect(value.is_number(), what, key, "a number", value);
+    return static_cast<float>(value.get<double>());
+  }
+  [[nodiscard]] bool boolean() const {
+    expect(value.is_boolean(), what, key, "true or false", value);
+    return value.get<bool>();
+  }
+  /// null: "".
+  [[nodiscard]] std::string text() const {
+    expect(value.is_string() || value.is_null(), what, key, "a string or null", value);
+    return value.is_null() ? std::string() : value.get<std::string>();
+  }
+  /// Which of two words it is.
+  [[nodiscard]] bool second_of(const char* first, const char* second) const {
+    const std::string word = text();
+    if (word != first && word != second) {
+      refuse(what, std::string(key) + " is \"" + word + "\", expected \"" + first + "\" or \"" + second + "\"");
+    }
+    return word == second;
+  }
+};
+
+/// A string or a list of them.
+std::vector<std::string> stop_strings(const Field& field) {
+  if (field.value.is_null()) return {};
+  if (field.value.is_string()) return {field.value.get<std::string>()};
+  expect(field.value.is_array(), field.what, field.key, "a string, an array of strings or null", field.value);
+  std::vector<std::string> list;
+  for (const Json& entry : field.value) {
+    expect(entry.is_string(), field.what, std::string(field.key) + "[" + std::to_string(list.size()) + "]", "a string",
+           entry);
+    list.push_back(entry.get<std::string>());
+  }
+  return list;
+}
+
+/// {"token id": bias}, as the OpenAI API has it.
+std::vector<LogitBias> logit_biases(const Field& field) {
+  if (field.value.is_null()) return {};
+  expect(field.value.is_object(), field.what, field.key, "an object of token ids and numbers, or null", field.value);
+  std::vector<LogitBias> list;
+  for (const auto& [name, value] : field.value.items()) {
+    LogitBias bias;
+    const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), bias.token);
+    if (error != std::errc() || end != name.data() + name.size() || bias.token < 0) {
+      refuse(field.what, "logit_bias names the token \"" + name + "\", expected a token's id");
+    }
+    bias.bias = Field{value, field.what, "logit_bias." + name}.real();
+    list.push_back(bias);
+  }
+  return list;
+}
+
+std::string json_text(const Field& field, bool right_type, const char* expected) {
+  expect(right_type || field.value.is_null(), field.what, field.key, expected, field.value);
+  return field.value.is_null() || field.value.empty() ? std::string() : python_json(field.value);
+}
+
+struct OptionField {
+  std::string_view name;
+  void (*set)(GenerateOptions& options, const Field& field);
+};
+
+constexpr auto kOptions = std::to_array<OptionField>({
+    {"tools", [](auto& o, auto& f) { o.tools = json_text(f, f.value.is_array(), "an array or null"); }},
+    {"enable_thinking", [](auto& o, auto& f) { o.enable_thinking = f.boolean(); }},
+    {"max_thinking_tokens", [](auto& o, auto& f) { o.max_thinking_tokens = f.count(); }},
+    {"max_tokens", [](auto& o, auto& f) { o.max_tokens = f.count(); }},
+    {"temperature", [](auto& o, auto& f) { o.temperature = f.real(); }},
+    {"top_k", [](auto& o, auto& f) { o.top_k = f.count(); }},
+    {"top_p", [](auto& o, auto& f) { o.top_p = f.real(); }},
+    {"min_p", [](auto& o, auto& f) { o.min_p = f.real(); }},
+    {"repetition_penalty", [](auto& o, auto& f) { o.repetition_penalty = f.real(); }},
+    {"repetition_window", [](auto& o, auto& f) { o.repetition_window = f.count(); }},
+    {"presence_penalty", [](auto& o, auto& f) { o.presence_penalty = f.real(); }},
+    {"frequency_penalty", [](auto& o, auto& f) { o.frequency_penalty = f.real(); }},
+    {"logit_bias", [](auto& o, auto& f) { o.logit_bias = logit_biases(f); }},
+    {"no_repeat_ngram", [](auto& o, auto& f) { o.no_repeat_ngram = f.count(); }},
+    {"loop_guard", [](auto& o, auto& f) { o.loop_guard = f.boolean(); }},
+    {"allow_empty", [](auto& o, auto& f) { o.allow_empty = f.boolean(); }},
+    {"stop", [](auto& o, auto& f) { o.stop = stop_strings(f); }},
+    {"logprobs", [](auto& o, auto& f) { o.logprobs = f.boolean(); }},
+    {"top_logprobs", [](auto& o, auto& f) { o.top_logprobs = f.count(); }},
+    {"json_schema", [](auto& o, auto& f) { o.json_schema = json_text(f, f.value.is_object(), "an object or null"); }},
+    {"json_object", [](auto& o, auto& f) { o.json_object = f.boolean(); }},
+    {"grammar", [](auto& o, auto& f) { o.grammar = f.text(); }},
+    {"lookup", [](auto& o, auto& f) { o.lookup = f.boolean(); }},
+    {"context_policy",
+     [](auto& o, auto& f) {
+       o.context_policy = f.second_of("error", "drop") ? ContextPolicy::drop_oldest : ContextPolicy::error;
+     }},
+    {"history",
+     [](auto& o, auto& f) {
+       o.history = f.second_of("sampled", "rendered") ? HistoryForm::rendered : HistoryForm::sampled;
+     }},
+    {"seed",
+     [](auto& o, auto& f) {
+       if (!f.value.is_number_unsigned())
+         refuse(f.what, "seed is " + to_line(f.value) + ", expected an integer from 0 to 2^64-1");
+       o.seed = f.value.template get<std::uint64_t>();
+     }},
+});
+
+/// A form that the request states replaces that of the defaults; two of them are refused.
+void settle_form(GenerateOptions& options, const Json& json, std::string_view what) {
+  const char* stated = nullptr;
+  for (const char* key : {"json_schema", "json_object", "grammar"}) {
+    const auto found = json.find(key);
+    if (found == json.end() || found->is_null() || *found == false) continue;
+    if (stated != nullptr) refuse(what, std::string(stated) + " and " + key + " exclude each other; state one of them");
+    stated = key;
+  }
+  if (stated == nullptr) return;
+  options.json_schema.clear();
+  options.json_object = false;
+  options.grammar.clear();
+}
+
+}  // namespace
+
+Request parse_request(std::string_view text, std::string_view what, const GenerateOptions& defaults) {
+  const Json json = parse_json(text, what);
+  expect(json.is_object(), what, "the request", "an object", json);
+  Request request;
+  request.options = defaults;
+  if (!json.contains("messages")) refuse(what, "there is no \"messages\"");
+  settle_form(request.options, json, what);
+  for (const auto& [key, value] : json.items()) {
+    if (key == "messages") {
+      request.messages = messages_from_json(value, what);
+    } else if (key == "id") {
+      request.id = value;
+    } else {
+      const auto* const option = std::find_if(kOptions.begin(), kOptions.end(),
+                                              [&name = key](const OptionField& known) { return known.name == name; });
+      if (option == kOptions.end()) {
+        refuse(what, "unknown field \"" + key + "\"; known are id, messages, " + request_options());
+      }
+      option->set(request.options, Field{value, what, key});
+    }
+  }
+  return request;
+}
+
+std::string request_options() {
+  std::string list;
+  for (const OptionField& option : kOptions) {
+    if (!list.empty()) list += ", ";
+    list += option.name;
+  }
+  return list;
+}
+
+}  // namespace qwen35::cli
