@@ -94,7 +94,7 @@ Json logprob_to_json(const Token& token) {
   // JSON knows no infinity; this is the OpenAI API's word for it.
   constexpr double kNever = -9999;
   const double value =
-      std::isfinite(token.logprob) ? std::round(1e6 * static_cast<double>(token.logprob)) / 1e6 : kNever;
+      std::isfinite(token.logprob) ? std::round(1e6 * static_cast<double>(token.logprob)) / 1e6 + 0.0 : kNever;
   return {{"token", token.bytes}, {"logprob", value}, {"bytes", std::move(bytes)}};
 }
 

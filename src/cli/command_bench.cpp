@@ -1,14 +1,13 @@
-#include <algorithm>
 #include <charconv>
-#include <cmath>
-#include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 
+#include "cli/bench_table.h"
 #include "cli/benchmark.h"
 #include "cli/cli.h"
+#include "cli/conversation_benchmark.h"
 #include "cli/options.h"
 #include "cli/text_io.h"
 
@@ -22,6 +21,9 @@ constexpr std::size_t kMaxListed = 64;
 
 struct Options {
   BenchmarkOptions benchmark;
+  std::size_t cancels = 20;
+  bool conversation = false;
+  bool depths_given = false;
   bool json = false;
 };
 
@@ -47,13 +49,6 @@ std::vector<std::size_t> parse_counts(const std::string& option, std::string_vie
         option, "lists " + std::to_string(counts.size()) + " numbers; give at most " + std::to_string(kMaxListed));
   }
   return counts;
-}
-
-/// `digits` after the point, so that JSON shows what was measured and not the noise of a division. null: no number.
-Json rounded(double value, int digits) {
-  if (!std::isfinite(value)) return nullptr;
-  const double scale = std::pow(10.0, digits);
-  return std::round(value * scale) / scale;
 }
 
 Json rates_to_json(const char* label, const std::vector<std::pair<std::size_t, Summary>>& rates) {
@@ -123,45 +118,6 @@ Json to_json(const BenchmarkResult& result, std::size_t repetitions) {
           {"tokenizer", result.has_tokenizer},
           {"peak_rss", result.peak_resident ? Json(*result.peak_resident) : Json(nullptr)},
           {"accuracy", accuracy}};
-}
-
-/// Rows of a label and three right-aligned columns.
-class Table {
- public:
-  explicit Table(const char* unit) { add(unit, "median", "min", "max"); }
-
-  void add(const std::string& label, const char* format, const Summary& values, double unit = 1) {
-    const auto text = [&](double value) {
-      char buffer[40];
-      std::snprintf(buffer, sizeof buffer, format, value / unit);
-      return std::string(buffer);
-    };
-    add(label, text(values.median), text(values.min), text(values.max));
-  }
-
-  void add(const std::string& label, const std::string& a, const std::string& b, const std::string& c) {
-    char line[160];
-    std::snprintf(line, sizeof line, "%-36s %10s %10s %10s\n", label.c_str(), a.c_str(), b.c_str(), c.c_str());
-    text_ += line;
-  }
-
-  [[nodiscard]] const std::string& text() const { return text_; }
-
- private:
-  std::string text_;
-};
-
-std::string line(const char* label, const std::string& text) {
-  std::string start = label;
-  start.resize(std::max<std::size_t>(start.size() + 1, 18), ' ');
-  return start + text + "\n";
-}
-
-template <typename... Values>
-std::string formatted(const char* format, Values... values) {
-  char text[160];
-  std::snprintf(text, sizeof text, format, values...);
-  return text;
 }
 
 std::string load_text(const BenchmarkResult& result, std::size_t repetitions) {
@@ -239,6 +195,20 @@ int run_bench(const Options& options) {
   return 0;
 }
 
+int run_conversation(const Options& options) {
+  ConversationBenchmarkOptions conversation;
+  conversation.model = options.benchmark.model;
+  conversation.load = options.benchmark.load;
+  if (options.depths_given) conversation.histories = options.benchmark.depths;
+  conversation.generate = options.benchmark.generate;
+  conversation.repetitions = options.benchmark.repetitions;
+  conversation.cancels = options.cancels;
+  const ConversationBenchmarkResult result = run_conversation_benchmark(conversation);
+  write_output(options.json ? to_json_text(result, conversation.repetitions)
+                            : to_table(result, conversation.repetitions));
+  return 0;
+}
+
 }  // namespace
 
 void add_bench_command(CLI::App& app, Runner& run) {
@@ -248,23 +218,32 @@ void add_bench_command(CLI::App& app, Runner& run) {
   add_model_option(*command, benchmark.model);
   const auto add_list = [command](const char* name, std::vector<std::size_t>& value, std::size_t least,
                                   const char* standard, const char* help) {
-    command
+    return command
         ->add_option_function<std::string>(
             name, [&value, name, least](const std::string& text) { value = parse_counts(name, text, least); }, help)
         ->type_name("N,...")
         ->default_str(standard);
   };
-  add_list("--prompt", benchmark.prompts, 1, "512", "prefill lengths, in tokens");
-  add_list("--depth", benchmark.depths, 0, "0,2048", "tokens that the conversation holds when decode begins");
+  CLI::Option* const prompt = add_list("--prompt", benchmark.prompts, 1, "512", "prefill lengths, in tokens");
+  const CLI::Option* const depth =
+      add_list("--depth", benchmark.depths, 0, "0,2048",
+               "tokens that the conversation holds when decode, or the turn, begins (--conversation: 40,4000)");
   const auto add_count = [command](const char* name, std::size_t& value, const char* help, double low, double high) {
-    command->add_option(name, value, help)->check(in_range(low, high))->type_name("N")->capture_default_str();
+    return command->add_option(name, value, help)->check(in_range(low, high))->type_name("N")->capture_default_str();
   };
   add_count("--gen", benchmark.generate, "tokens that one decode makes", 1, 1e9);
   add_count("--reps", benchmark.repetitions, "how often everything is measured", 1, 1000);
-  add_count("--accuracy", benchmark.accuracy, "positions whose logits are compared with float32 arithmetic; 0: none", 0,
-            1024);
-  command->add_flag("--rates-only", benchmark.rates_only,
-                    "prefill, decode and bandwidth alone: no load times, no memory, no accuracy");
+  CLI::Option* const accuracy =
+      add_count("--accuracy", benchmark.accuracy,
+                "positions whose logits are compared with float32 arithmetic; 0: none", 0, 1024);
+  CLI::Option* const rates =
+      command->add_flag("--rates-only", benchmark.rates_only,
+                        "prefill, decode and bandwidth alone: no load times, no memory, no accuracy");
+  CLI::Option* const conversation = command->add_flag(
+      "--conversation", options->conversation,
+      "measure a conversation instead: time to first token of a turn, snapshots, lookup decoding, cancelling");
+  conversation->excludes(prompt)->excludes(accuracy)->excludes(rates);
+  add_count("--cancels", options->cancels, "cancels timed in prefill and in decode", 1, 1000)->needs(conversation);
   command->add_flag("--json", options->json, "print one JSON object; sizes in bytes, bandwidth in GB/s");
   add_compute_options(*command, benchmark.load);
   command->footer(
@@ -273,8 +252,12 @@ void add_bench_command(CLI::App& app, Runner& run) {
       "memory's read bandwidth in turn; threads are pinned for that, one a core. Nothing else should run meanwhile.\n\n"
       "Examples:\n"
       "  qwen35 bench --model mini\n"
-      "  qwen35 bench --model ./q4 --prompt 512,4096 --depth 0,2048,8192 --reps 9 --json");
-  command->callback([options, &run] { run = [options] { return run_bench(*options); }; });
+      "  qwen35 bench --model ./q4 --prompt 512,4096 --depth 0,2048,8192 --reps 9 --json\n"
+      "  qwen35 bench --model ./q4 --conversation");
+  command->callback([options, depth, &run] {
+    options->depths_given = depth->count() > 0;
+    run = [options] { return options->conversation ? run_conversation(*options) : run_bench(*options); };
+  });
 }
 
 }  // namespace qwen35::cli

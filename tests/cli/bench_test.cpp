@@ -162,6 +162,70 @@ TEST_F(Bench, AFullDiskIsReported) {
   EXPECT_THAT(result.err, HasSubstr("cannot write to standard output"));
 }
 
+class ConversationBench : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (!mini_model()) GTEST_SKIP() << "models/qwen35-mini is not in this tree";
+  }
+
+  [[nodiscard]] static std::vector<std::string> command(const std::vector<std::string>& more) {
+    std::vector<std::string> arguments = {
+        "bench", "--conversation", "--model", mini_model()->string(), "--reps", "2", "--cancels", "2", "--gen",
+        "24",    "--depth",        "40,300"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return arguments;
+  }
+};
+
+TEST_F(ConversationBench, JsonHoldsEveryMeasurement) {
+  const Result result = run(command({"--json"}));
+  ASSERT_EQ(result.code, 0) << result.err;
+  EXPECT_THAT(result.err, IsEmpty());
+  const Json json = Json::parse(result.out);
+  ASSERT_EQ(json["first_token"].size(), 2U);
+  EXPECT_EQ(json["first_token"][1]["depth"], 300);
+  for (const Json& turn : json["first_token"]) {
+    EXPECT_GT(turn["ms"], 0);
+    // All of the history is reused, and the turn is the same whatever stands before it.
+    EXPECT_NEAR(turn["history_tokens"].get<double>(), turn["depth"].get<double>(), 60);
+    EXPECT_NEAR(turn["computed_tokens"].get<double>(), 33, 10);
+  }
+  EXPECT_GT(json["first_token_ratio"], 0);
+  EXPECT_EQ(json["state"]["tokens"], 300);
+  EXPECT_GT(json["state"]["snapshot"]["ms"], 0);
+  EXPECT_GT(json["state"]["restore"]["ms"], 0);
+  const Json& lookup = json["lookup"];
+  for (const char* kind : {"repeating", "ordinary"}) {
+    EXPECT_EQ(lookup[kind]["tokens"], 24) << kind;
+    EXPECT_GT(lookup[kind]["with"]["tokens_per_second"], 0) << kind;
+    EXPECT_GT(lookup[kind]["without"]["tokens_per_second"], 0) << kind;
+    EXPECT_LE(lookup[kind]["accepted"], lookup[kind]["drafted"]) << kind;
+  }
+  EXPECT_GT(lookup["repeating"]["accepted"], 10);
+  EXPECT_LT(lookup["ordinary"]["accepted"], 10);
+  for (const char* kind : {"prefill", "decode"}) EXPECT_LE(json["cancel"][kind]["count"], 2) << kind;
+}
+
+TEST_F(ConversationBench, TextIsATable) {
+  const Result result = run(command({}));
+  EXPECT_EQ(result.code, 0) << result.err;
+  for (const char* row : {"\nfirst token, ", "\nsnapshot of 300 tokens", "\nrestore of 300", "\ncancel in prefill",
+                          "\ncancel in decode", "repeating, with lookup", "ordinary, without", "times as fast"}) {
+    EXPECT_THAT(result.out, HasSubstr(row));
+  }
+}
+
+TEST_F(ConversationBench, WhatItNeedsIsNamed) {
+  const Result deep = run(command({"--depth", "40000"}));
+  EXPECT_EQ(deep.code, 1);
+  EXPECT_THAT(deep.err, HasSubstr("--depth"));
+  if (const auto tiny = tiny_model()) {
+    const Result mute = run({"bench", "--conversation", "--model", tiny->string()});
+    EXPECT_EQ(mute.code, 1);
+    EXPECT_THAT(mute.err, HasSubstr("tokenizer.json"));
+  }
+}
+
 class BadList : public testing::TestWithParam<std::pair<const char*, const char*>> {};
 
 TEST_P(BadList, IsWrongUsage) {

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <sstream>
 
 #include "cli/evaluation.h"
@@ -61,47 +62,6 @@ TEST(Messages, RefusesWhatItCannotUseByName) {
               HasSubstr("arguments"));
 }
 
-TEST(Requests, TakeWhatTheyDoNotStateFromTheDefaults) {
-  GenerateOptions defaults;
-  defaults.temperature = 0.25F;
-  defaults.tools = "[1]";
-  const std::string messages = R"({"messages": [{"role": "user", "content": "x"}])";
-  const Request same = parse_request(messages + "}", "line 1", defaults);
-  EXPECT_EQ(same.options.temperature, 0.25F);
-  EXPECT_EQ(same.options.tools, "[1]");
-  EXPECT_FALSE(same.options.seed);
-  EXPECT_TRUE(same.id.is_null());
-  const Request own = parse_request(messages + R"(, "temperature": 1.5, "top_k": 3, "top_p": 0.5, "max_tokens": 9,
-      "max_thinking_tokens": 8, "repetition_penalty": 1, "repetition_window": 7, "enable_thinking": false,
-      "seed": 18446744073709551615, "tools": null, "id": {"a": 1}})",
-                                    "line 1", defaults);
-  EXPECT_EQ(own.options.temperature, 1.5F);
-  EXPECT_EQ(own.options.top_k, 3);
-  EXPECT_EQ(own.options.top_p, 0.5F);
-  EXPECT_EQ(own.options.max_tokens, 9);
-  EXPECT_EQ(own.options.max_thinking_tokens, 8);
-  EXPECT_EQ(own.options.repetition_penalty, 1.0F);
-  EXPECT_EQ(own.options.repetition_window, 7);
-  EXPECT_FALSE(own.options.enable_thinking);
-  EXPECT_EQ(own.options.seed, 18446744073709551615U);
-  EXPECT_EQ(own.options.tools, "");
-  EXPECT_EQ(own.id["a"], 1);
-}
-
-TEST(Requests, RefuseNumbersThatDoNotFit) {
-  const auto error = [](const std::string& field) {
-    return error_of([&] { parse_request("{\"messages\": [], " + field + "}", "line 9", {}); });
-  };
-  EXPECT_THAT(error("\"max_tokens\": 2147483648"), HasSubstr("line 9: max_tokens is 2147483648"));
-  EXPECT_THAT(error("\"max_tokens\": -1"), HasSubstr("max_tokens is -1"));
-  EXPECT_THAT(error("\"top_k\": 1.5"), HasSubstr("top_k"));
-  EXPECT_THAT(error("\"seed\": -1"), HasSubstr("seed is -1"));
-  EXPECT_THAT(error("\"temperature\": \"hot\""), HasSubstr("temperature is of type string"));
-  EXPECT_THAT(error("\"enable_thinking\": 1"), HasSubstr("enable_thinking"));
-  EXPECT_THAT(error("\"tools\": {}"), HasSubstr("tools"));
-  EXPECT_THAT(error("\"stream\": true"), HasSubstr("unknown field \"stream\""));
-}
-
 TEST(Replies, AreOneLineWhateverTheyHold) {
   Reply reply;
   reply.text = "a\nb\xFF";
@@ -111,6 +71,28 @@ TEST(Replies, AreOneLineWhateverTheyHold) {
   EXPECT_THAT(line, HasSubstr(R"("text":"a\nb)"
                               "\xEF\xBF\xBD"));
   EXPECT_THAT(line, HasSubstr(R"({"name":"f","arguments":{"z":1,"a":[2]}})"));
+}
+
+TEST(Replies, CarryLogprobsInTheOpenAiForm) {
+  Reply reply;
+  reply.dropped_messages = 4;
+  reply.truncated_tool_call = "<function=f>";
+  reply.metrics.drafted_tokens = 7;
+  reply.metrics.accepted_tokens = 5;
+  reply.logprobs = {{3, "\xE4\xBD", -0.5F, {{3, "\xE4\xBD", -0.5F}, {9, "b", -INFINITY}}}};
+  EXPECT_FALSE(reply_to_json(reply).contains("logprobs"));
+  const auto json = nlohmann::json::parse(to_line(reply_to_json(reply, true)));
+  EXPECT_EQ(json["dropped_messages"], 4);
+  EXPECT_EQ(json["truncated_tool_call"], "<function=f>");
+  EXPECT_EQ(json["metrics"]["drafted_tokens"], 7);
+  EXPECT_EQ(json["metrics"]["accepted_tokens"], 5);
+  const auto& token = json["logprobs"]["content"][0];
+  EXPECT_EQ(token["token"], "\xEF\xBF\xBD");
+  EXPECT_EQ(token["bytes"], nlohmann::json({0xE4, 0xBD}));
+  EXPECT_EQ(token["logprob"], -0.5);
+  ASSERT_EQ(token["top_logprobs"].size(), 2U);
+  EXPECT_EQ(token["top_logprobs"][1]["token"], "b");
+  EXPECT_EQ(token["top_logprobs"][1]["logprob"], -9999);
 }
 
 TEST(TerminalSafe, TakesTheTerminalsCommandsOut) {

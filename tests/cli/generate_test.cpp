@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
+#include <iterator>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
@@ -47,12 +48,14 @@ class Talking : public testing::Test {
 void expect_reply_shape(const Json& reply) {
   std::vector<std::string> keys;
   for (const auto& [key, value] : reply.items()) keys.push_back(key);
-  EXPECT_THAT(keys, ElementsAre("finish_reason", "metrics", "text", "thinking", "tool_calls"));
+  EXPECT_THAT(keys, ElementsAre("dropped_messages", "finish_reason", "metrics", "text", "thinking", "tool_calls",
+                                "truncated_tool_call"));
   EXPECT_TRUE(reply["text"].is_string());
   EXPECT_TRUE(reply["thinking"].is_string());
   EXPECT_TRUE(reply["tool_calls"].is_array());
   const Json& metrics = reply["metrics"];
-  for (const char* key : {"prompt_tokens", "reused_tokens", "thinking_tokens", "reply_tokens"}) {
+  for (const char* key :
+       {"prompt_tokens", "reused_tokens", "thinking_tokens", "reply_tokens", "drafted_tokens", "accepted_tokens"}) {
     EXPECT_TRUE(metrics[key].is_number_unsigned()) << key;
   }
   for (const char* key :
@@ -197,6 +200,158 @@ TEST_F(Talking, InterruptEndsAWaitingCommand) {
   EXPECT_THAT(generate_lines.read_until("\n"), HasSubstr("finish_reason"));
   generate_lines.interrupt();
   EXPECT_EQ(generate_lines.wait(), 130);
+}
+
+TEST_F(Talking, LogprobsComeWithTheReply) {
+  const Result result = run(generate({"--prompt", "Hello", "--no-thinking", "--json", "--logprobs", "2"}));
+  ASSERT_EQ(result.code, 0) << result.err;
+  const Json content = Json::parse(result.out)["logprobs"]["content"];
+  ASSERT_FALSE(content.empty());
+  for (const Json& token : content) {
+    EXPECT_LE(token["logprob"], 0);
+    EXPECT_TRUE(token["bytes"].is_array());
+    ASSERT_EQ(token["top_logprobs"].size(), 2U);
+    EXPECT_GE(token["top_logprobs"][0]["logprob"], token["top_logprobs"][1]["logprob"]);
+  }
+  const Result line =
+      run(generate({"--jsonl"}),
+          R"({"messages": [{"role": "user", "content": "a"}], "logprobs": true, "enable_thinking": false})");
+  EXPECT_TRUE(Json::parse(line.out)["logprobs"]["content"][0]["top_logprobs"].empty());
+}
+
+TEST_F(Talking, AnAnswerOfNoiseStillHasItsForm) {
+  const std::string schema = R"({"type": "object", "properties": {"n": {"type": "integer", "minimum": 3, "maximum": 5}},
+                                 "required": ["n"], "additionalProperties": false})";
+  const std::string grammar = folder_.write("yes.gbnf", "root ::= \"yes\" | \"no\"");
+  for (const auto& form : {std::vector<std::string>{"--json-schema", schema},
+                           {"--json-schema", folder_.write("schema.json", schema)},
+                           {"--json-object"}}) {
+    std::vector<std::string> more = {"--prompt", "Hello", "--max-tokens", "40"};
+    more.insert(more.end(), form.begin(), form.end());
+    const Result result = run(generate(more));
+    ASSERT_EQ(result.code, 0) << result.err;
+    const Json answer = Json::parse(result.out);
+    EXPECT_TRUE(answer.is_object()) << answer;
+    if (form.size() == 2) EXPECT_GE(answer["n"], 3) << answer;
+  }
+  const Result word = run(generate({"--prompt", "Hello", "--grammar", grammar}));
+  EXPECT_TRUE(word.out == "yes\n" || word.out == "no\n") << word.out;
+  const Result bad = run(generate({"--prompt", "x", "--grammar", folder_.write("bad.gbnf", "root ::= nothing")}));
+  EXPECT_EQ(bad.code, 1);
+  EXPECT_THAT(bad.err, HasSubstr("nothing"));
+}
+
+TEST_F(Talking, StopAndBiasReachTheReply) {
+  const std::string whole = run(generate({"--prompt", "Hello", "--no-thinking", "--no-loop-guard"})).out;
+  ASSERT_GT(whole.size(), 2U);
+  const std::string stop(1, whole[0]);
+  const Json stopped = Json::parse(
+      run(generate({"--prompt", "Hello", "--no-thinking", "--json", "--stop", "\x01", "--stop=" + stop})).out);
+  EXPECT_EQ(stopped["text"], "");
+  EXPECT_EQ(stopped["finish_reason"], "stop");
+  // 65 is the letter A in this vocabulary of bytes.
+  EXPECT_EQ(run(generate({"--prompt", "Hello", "--no-thinking", "--no-loop-guard", "--logit-bias", "66=-100",
+                          "--logit-bias", "65=100", "--repetition-penalty", "1"}))
+                .out,
+            std::string(12, 'A') + "\n");
+  const Result unknown = run(generate({"--prompt", "Hello", "--logit-bias", "99999=1"}));
+  EXPECT_EQ(unknown.code, 1);
+  EXPECT_THAT(unknown.err, HasSubstr("99999"));
+}
+
+TEST_F(Talking, ALoopIsEndedAndSaid) {
+  const std::vector<std::string> loop = {"--prompt", "Hello",        "--no-thinking", "--logit-bias",
+                                         "65=100",   "--max-tokens", "5000",          "--repetition-penalty",
+                                         "1"};
+  const Result result = run(generate(loop));
+  EXPECT_EQ(result.code, 0);
+  EXPECT_LT(result.out.size(), 5000U);
+  EXPECT_THAT(result.err, HasSubstr("warning: the answer: the answer went round in circles"));
+  std::vector<std::string> json = loop;
+  json.emplace_back("--json");
+  EXPECT_EQ(Json::parse(run(generate(json)).out)["finish_reason"], "loop");
+}
+
+TEST_F(Talking, DroppedTurnsAreSaid) {
+  const std::string turns = std::string(60, 'a') + "\n" + std::string(60, 'b') + "\n" + std::string(60, 'c') + "\n";
+  const std::vector<std::string> chat = {"chat",          "--model",      model_, "--temp",    "0",
+                                         "--no-thinking", "--max-tokens", "2",    "--context", "200"};
+  const Result full = run(chat, turns);
+  EXPECT_EQ(full.code, 1);
+  EXPECT_THAT(full.err, HasSubstr("200"));
+  std::vector<std::string> dropping = chat;
+  dropping.insert(dropping.end(), {"--context-policy", "drop"});
+  const Result result = run(dropping, turns);
+  EXPECT_EQ(result.code, 0) << result.err;
+  EXPECT_THAT(result.err, HasSubstr("line 3 of standard input: the context was full"));
+}
+
+TEST_F(Talking, StandardInputHasOneReader) {
+  for (const auto& arguments : {std::vector<std::string>{"--prompt", "-", "--tools", "-"},
+                                {"--jsonl", "--json-schema", "-"},
+                                {"--prompt", "x", "--tools", "-", "--grammar", "-"}}) {
+    const Result result = run(generate(arguments), "[]");
+    EXPECT_EQ(result.code, 1);
+    EXPECT_THAT(result.err, HasSubstr("standard input"));
+  }
+}
+
+class Sessions : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (!mini_model()) GTEST_SKIP() << "models/qwen35-mini is not in this tree";
+  }
+
+  [[nodiscard]] std::vector<std::string> chat(const std::string& file) const {
+    return {"chat", "--model", mini_model()->string(), "--temp", "0", "--no-thinking", "--session", file};
+  }
+  [[nodiscard]] std::string file(const char* name) const { return (folder_.path() / name).string(); }
+
+  TemporaryFolder folder_;
+};
+
+TEST_F(Sessions, GoOnInTheNextRun) {
+  ASSERT_EQ(run(chat(file("talk")), "My name is Alex.\n").code, 0);
+  const Result result = run(chat(file("talk")), "What is my name?\n");
+  EXPECT_EQ(result.code, 0) << result.err;
+  EXPECT_THAT(result.out, HasSubstr("Alex"));
+}
+
+TEST_F(Sessions, AreSavedAfterAnInterrupt) {
+  {
+    Process process(chat(file("talk")));
+    process.write("My name is Alex.\n");
+    EXPECT_THAT(process.read_until("\n"), HasSubstr("Alex"));
+    process.interrupt();
+    EXPECT_EQ(process.wait(), 130);
+  }
+  EXPECT_THAT(run(chat(file("talk")), "What is my name?\n").out, HasSubstr("Alex"));
+}
+
+TEST_F(Sessions, AreSavedAfterAnError) {
+  std::vector<std::string> small = chat(file("talk"));
+  small.insert(small.end(), {"--context", "100"});
+  const Result result = run(small, "My name is Alex.\n" + std::string(2000, 'x') + "\n");
+  EXPECT_EQ(result.code, 1);
+  EXPECT_THAT(result.err, HasSubstr("100"));
+  EXPECT_THAT(run(chat(file("talk")), "What is my name?\n").out, HasSubstr("Alex"));
+}
+
+TEST_F(Sessions, ABadFileIsRefusedAndKept) {
+  ASSERT_EQ(run(chat(file("talk")), "My name is Alex.\n").code, 0);
+  std::string bytes;
+  {
+    std::ifstream in(file("talk"), std::ios::binary);
+    bytes.assign(std::istreambuf_iterator<char>(in), {});
+  }
+  bytes[bytes.size() / 2] ^= 1;
+  const std::string broken = folder_.write("broken", bytes);
+  const Result result = run(chat(broken), "Hello\n");
+  EXPECT_EQ(result.code, 1);
+  EXPECT_THAT(result.out, IsEmpty());
+  EXPECT_THAT(result.err, HasSubstr("broken"));
+  std::ifstream in(broken, std::ios::binary);
+  EXPECT_EQ(std::string(std::istreambuf_iterator<char>(in), {}), bytes);
 }
 
 TEST(Mini, RemembersANameInAPipe) {

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
@@ -13,6 +14,7 @@ namespace qwen35::test {
 namespace {
 
 using testing::HasSubstr;
+using testing::Not;
 
 constexpr const char* kPrompt = "\r\n> ";
 constexpr const char* kInterrupt = "\x03";
@@ -45,6 +47,7 @@ TEST_F(ChatTerminal, AnswersAndLeavesWithEndOfFile) {
   EXPECT_THAT(stats, HasSubstr("reused"));
   EXPECT_THAT(stats, HasSubstr("tokens/s"));
   EXPECT_THAT(stats, HasSubstr("memory"));
+  EXPECT_THAT(stats, HasSubstr("guessed"));
   terminal.type(kEndOfFile);
   EXPECT_EQ(terminal.wait(), 0);
 }
@@ -85,7 +88,8 @@ TEST_F(ChatTerminal, CommandsAreKnownAndOthersAreRefused) {
     return terminal.read_until(kPrompt);
   };
   const std::string help = shown("/help");
-  for (const char* command : {"/system", "/reset", "/stats", "/save", "/load", "/think", "/quit"}) {
+  for (const char* command :
+       {"/system", "/reset", "/regenerate", "/undo", "/stats", "/save", "/load", "/think", "/quit"}) {
     EXPECT_THAT(help, HasSubstr(command));
   }
   EXPECT_THAT(shown("/conjure"), HasSubstr("no command /conjure"));
@@ -97,6 +101,8 @@ TEST_F(ChatTerminal, CommandsAreKnownAndOthersAreRefused) {
   EXPECT_THAT(shown("/load"), HasSubstr("needs a file"));
   EXPECT_THAT(shown("/load /no/such/file"), HasSubstr("error: there is no file /no/such/file"));
   EXPECT_THAT(shown("/save /no/such/folder/file"), HasSubstr("error: cannot write /no/such/folder/file"));
+  EXPECT_THAT(shown("/again"), HasSubstr("no answer to make anew"));
+  EXPECT_THAT(shown("/undo"), HasSubstr("nothing to take back"));
   EXPECT_THAT(shown("/reset"), HasSubstr("forgotten"));
 }
 
@@ -132,6 +138,95 @@ TEST_F(ChatTerminal, SavesAndLoadsAConversation) {
   EXPECT_THAT(terminal.read_until(kPrompt), HasSubstr("messages[0].role"));
   terminal.type("/system\n");  // the conversation is as it was
   EXPECT_THAT(terminal.read_until(kPrompt), HasSubstr("System prompt: Be brief."));
+}
+
+TEST_F(ChatTerminal, AnswersAgainAndTakesBack) {
+  const std::string file = (folder_.path() / "talk.json").string();
+  std::vector<std::string> unseeded = chat();
+  unseeded[6] = "2";  // another seed for nothing: what counts is the conversation
+  Terminal terminal(unseeded, home());
+  terminal.read_until(kPrompt);
+  const auto shown = [&terminal](const std::string& line) {
+    terminal.type(line + "\n");
+    return terminal.read_until(kPrompt);
+  };
+  const auto messages = [&] {
+    shown("/save -f " + file);
+    return nlohmann::json::parse(std::ifstream(file))["messages"];
+  };
+  shown("First");
+  shown("Second question");
+  EXPECT_EQ(messages().size(), 4U);
+  shown("/regenerate");
+  EXPECT_EQ(messages().size(), 4U);
+  EXPECT_EQ(messages()[2]["content"], "Second question");
+  EXPECT_THAT(shown("/stats"), testing::ContainsRegex("prompt +[0-9]+ tokens, [1-9][0-9]* of them reused"));
+  EXPECT_THAT(shown("/undo"), HasSubstr("Taken back: Second question"));
+  EXPECT_EQ(messages().size(), 2U);
+  shown("/undo");
+  EXPECT_EQ(messages().size(), 0U);
+}
+
+TEST_F(ChatTerminal, ASessionIsTakenUpAndSavedOnLeaving) {
+  const std::string file = (folder_.path() / "talk").string();
+  std::vector<std::string> arguments = chat();
+  arguments.insert(arguments.end(), {"--session", file});
+  {
+    Terminal terminal(arguments, home());
+    terminal.read_until(kPrompt);
+    terminal.type("Hello\n");
+    terminal.read_until(kPrompt);
+    EXPECT_FALSE(std::filesystem::exists(file));
+    terminal.type(kEndOfFile);
+    EXPECT_EQ(terminal.wait(), 0);
+  }
+  ASSERT_TRUE(std::filesystem::exists(file));
+  Terminal terminal(arguments, home());
+  EXPECT_THAT(terminal.read_until(kPrompt), HasSubstr("The session goes on: 2 messages"));
+  const std::string copy = (folder_.path() / "copy").string();
+  terminal.type("/save " + copy + "\n");
+  EXPECT_THAT(terminal.read_until(kPrompt), HasSubstr("Saved 2 messages"));
+  terminal.type("/reset\n");
+  terminal.read_until(kPrompt);
+  terminal.type("/load " + copy + "\n");
+  EXPECT_THAT(terminal.read_until(kPrompt), HasSubstr("Loaded 2 messages"));
+  terminal.type("/quit\n");
+  EXPECT_EQ(terminal.wait(), 0);
+}
+
+TEST_F(ChatTerminal, WhatCannotBeSavedDoesNotEndTheChatAtOnce) {
+  const std::filesystem::path folder = folder_.path() / "gone";
+  std::filesystem::create_directory(folder);
+  std::vector<std::string> arguments = chat();
+  arguments.insert(arguments.end(), {"--session", (folder / "talk").string()});
+  Terminal terminal(arguments, home());
+  terminal.read_until(kPrompt);
+  terminal.type("Hello\n");
+  terminal.read_until(kPrompt);
+  std::filesystem::remove_all(folder);
+  terminal.type("/quit\n");
+  EXPECT_THAT(terminal.read_until(kPrompt), HasSubstr("the session is not saved"));
+  terminal.type("/save " + (folder_.path() / "elsewhere").string() + "\n");
+  EXPECT_THAT(terminal.read_until(kPrompt), HasSubstr("Saved 2 messages"));
+  terminal.type("/quit\n");
+  EXPECT_THAT(terminal.read_until(kPrompt), HasSubstr("leave once more"));
+  terminal.type("/quit\n");
+  EXPECT_EQ(terminal.wait(), 1);
+}
+
+TEST_F(ChatTerminal, ALateInterruptDoesNotCancelTheNextAnswer) {
+  Terminal terminal(chat(), home());
+  terminal.read_until(kPrompt);
+  for (int i = 0; i < 20; ++i) {
+    terminal.type("Hello\n");
+    terminal.type(kInterrupt);  // before, in or after the answer
+    terminal.read_until(kPrompt);
+  }
+  terminal.type("/think\n");
+  terminal.read_until("Thinking is off");
+  terminal.read_until(kPrompt);
+  terminal.type("Hello\n");
+  EXPECT_THAT(terminal.read_until(kPrompt), Not(HasSubstr("(stopped)")));
 }
 
 TEST_F(ChatTerminal, KeepsItsHistoryToItself) {

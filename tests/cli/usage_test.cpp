@@ -71,18 +71,25 @@ TEST_P(WrongUsage, ExitsWithTwoAndSaysWhatIsWrong) {
 
 INSTANTIATE_TEST_SUITE_P(
     Usage, WrongUsage,
-    testing::Values(Arguments{"chat", "--temp", "nan"}, Arguments{"chat", "--temp", "inf"},
-                    Arguments{"chat", "--temp", "-0.1"}, Arguments{"chat", "--temp", "warm"},
-                    Arguments{"chat", "--top-k", "-1"}, Arguments{"chat", "--top-k", "2147483648"},
-                    Arguments{"chat", "--top-p", "0"}, Arguments{"chat", "--top-p", "1.01"},
-                    Arguments{"chat", "--max-tokens", "0"}, Arguments{"chat", "--max-tokens", "1e99"},
-                    Arguments{"chat", "--repetition-penalty", "0"}, Arguments{"chat", "--seed", "-1"},
-                    Arguments{"chat", "--seed", "18446744073709551616"}, Arguments{"chat", "--threads", "1.5"},
-                    Arguments{"chat", "--threads", "-2"}, Arguments{"chat", "--backend", "gpu"},
-                    Arguments{"eval", "--model", "m", "--ids", "1", "--top", "-3"},
-                    Arguments{"eval", "--model", "m", "--ids", "1", "--greedy", "1e30"},
-                    Arguments{"synth", "--config", "c", "--out", "o", "--seed", "-1"},
-                    Arguments{"perplexity", "--model", "m", "file", "--context", "1"}));
+    testing::Values(
+        Arguments{"chat", "--temp", "nan"}, Arguments{"chat", "--temp", "inf"}, Arguments{"chat", "--temp", "-0.1"},
+        Arguments{"chat", "--temp", "warm"}, Arguments{"chat", "--top-k", "-1"},
+        Arguments{"chat", "--top-k", "2147483648"}, Arguments{"chat", "--top-p", "0"},
+        Arguments{"chat", "--top-p", "1.01"}, Arguments{"chat", "--max-tokens", "0"},
+        Arguments{"chat", "--max-tokens", "1e99"}, Arguments{"chat", "--repetition-penalty", "0"},
+        Arguments{"chat", "--seed", "-1"}, Arguments{"chat", "--seed", "18446744073709551616"},
+        Arguments{"chat", "--threads", "1.5"}, Arguments{"chat", "--min-p", "1"}, Arguments{"chat", "--min-p", "nan"},
+        Arguments{"chat", "--presence-penalty", "2.1"}, Arguments{"chat", "--frequency-penalty", "-3"},
+        Arguments{"chat", "--no-repeat-ngram", "1"}, Arguments{"chat", "--no-repeat-ngram", "257"},
+        Arguments{"chat", "--logit-bias", "7"}, Arguments{"chat", "--logit-bias", "x=1"},
+        Arguments{"chat", "--logit-bias", "7=100.5"}, Arguments{"chat", "--logit-bias", "7=nan"},
+        Arguments{"chat", "--context-policy", "shift"}, Arguments{"chat", "--history", "none"},
+        Arguments{"chat", "--session-memory", "-1"}, Arguments{"chat", "--session-memory", "18446744073709551615"},
+        Arguments{"generate", "--prompt", "x", "--json", "--logprobs", "21"}, Arguments{"chat", "--threads", "-2"},
+        Arguments{"chat", "--backend", "gpu"}, Arguments{"eval", "--model", "m", "--ids", "1", "--top", "-3"},
+        Arguments{"eval", "--model", "m", "--ids", "1", "--greedy", "1e30"},
+        Arguments{"synth", "--config", "c", "--out", "o", "--seed", "-1"},
+        Arguments{"perplexity", "--model", "m", "file", "--context", "1"}));
 
 TEST(Usage, WhatIsRequiredIsAskedFor) {
   EXPECT_EQ(run({"eval", "--ids", "1"}).code, 2);
@@ -92,6 +99,25 @@ TEST(Usage, WhatIsRequiredIsAskedFor) {
   EXPECT_EQ(run({"generate", "--prompt", "a", "--messages", "b"}).code, 2);
   EXPECT_EQ(run({"generate", "--prompt", "a", "--json", "--stream"}).code, 2);
   EXPECT_EQ(run({"generate", "--jsonl", "--stream"}).code, 2);
+}
+
+TEST(Usage, WhatExcludesEachOtherIsNamed) {
+  const auto error = [](const Arguments& arguments) {
+    const Result result = run(arguments);
+    EXPECT_EQ(result.code, 2);
+    EXPECT_THAT(result.out, IsEmpty());
+    return result.err;
+  };
+  EXPECT_THAT(error({"chat", "--json-object", "--grammar", "g"}),
+              testing::AllOf(HasSubstr("--json-object"), HasSubstr("--grammar")));
+  EXPECT_THAT(error({"chat", "--json-schema", "{}", "--json-object"}),
+              testing::AllOf(HasSubstr("--json-object"), HasSubstr("--json-schema")));
+  EXPECT_THAT(error({"chat", "--json-schema", "{}", "--grammar", "g"}),
+              testing::AllOf(HasSubstr("--grammar"), HasSubstr("--json-schema")));
+  EXPECT_THAT(error({"generate", "--prompt", "x", "--logprobs", "1"}), HasSubstr("--json"));
+  EXPECT_THAT(error({"bench", "--model", "m", "--conversation", "--prompt", "5"}),
+              testing::AllOf(HasSubstr("--conversation"), HasSubstr("--prompt")));
+  EXPECT_THAT(error({"bench", "--model", "m", "--cancels", "5"}), HasSubstr("--conversation"));
 }
 
 TEST(Usage, AMissingModelIsNamed) {
