@@ -13,6 +13,7 @@
 #include "audio/pocketsphinx_recognizer.h"
 #include "audio/voice_chain.h"
 #include "cli/chat_json.h"
+#include "cli/chat_options.h"
 #include "cli/cli.h"
 #include "cli/interrupt.h"
 #include "cli/options.h"
