@@ -121,18 +121,17 @@ int ChatTerminal::run() {
         answer(input.line);
       } else if (!command(line)) {
         if (leave()) break;
-        continue;
       }
-      leaving_ = false;
     } catch (const Error& error) {
       say(std::string("error: ") + error.what() + "\n");
     }
   }
   editor.save_history();
-  return 0;
+  return failed_ ? 1 : 0;
 }
 
 void ChatTerminal::answer(const MakeReply& make) {
+  leaving_ = false;
   bool waiting = options_.enable_thinking;
   const auto stop_waiting = [&waiting] {
     if (std::exchange(waiting, false)) write_output("\r           \r");
@@ -189,9 +188,12 @@ bool ChatTerminal::leave() {
     session_.save();
     return true;
   } catch (const Error& error) {
-    if (std::exchange(leaving_, true)) throw;
+    if (std::exchange(leaving_, true)) {
+      failed_ = true;
+      return true;
+    }
     say(std::string("error: the session is not saved: ") + error.what() +
-        "\n/save FILE writes it elsewhere; leave once more to go without it.\n");
+        "\n/save FILE writes it elsewhere; leave once more to go all the same.\n");
     return false;
   }
 }

@@ -42,7 +42,8 @@ class ChatTerminal {
   GenerateOptions options_;
   StoredSession& session_;
   bool colour_;
-  bool leaving_ = false;
+  bool leaving_ = false;  ///< the user asked to, and nothing was said since
+  bool failed_ = false;   ///< and left without the session being saved
 };
 
 /// The conversation through a pipe: each line of `in` is a turn, each answer goes to standard output with a newline

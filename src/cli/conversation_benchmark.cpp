@@ -25,6 +25,7 @@ constexpr std::size_t kTurn = 20;              // tokens of text in the turn tha
 constexpr std::size_t kMessage = 200;          // tokens of a message of the history
 constexpr std::size_t kMessageFrame = 9;       // what the template adds to one, about
 constexpr std::size_t kCancelledPrompt = 512;  // tokens of a prompt that is cancelled
+constexpr int kSnapshots = 4;                  // in a round
 constexpr double kLongestDelayMs = 50;         // of a cancel, behind the first text
 
 constexpr const char* kPassage =
@@ -127,8 +128,9 @@ class ConversationBenchmark {
     frame_ = measure_frame();
     measure_round();  // warms up
     first_token_ms_.assign(options_.histories.size(), {});
-    snapshot_ms_.clear();
-    restore_ms_.clear();
+    for (std::vector<double>* times :
+         {&token_ms_, &snapshot_ms_, &token_after_snapshot_ms_, &restore_ms_, &token_after_restore_ms_})
+      times->clear();
     for (ScriptedReply* reply : {&repeating_, &ordinary_}) {
       reply->with.clear();
       reply->without.clear();
@@ -192,7 +194,8 @@ class ConversationBenchmark {
   }
 
   void measure_round() {
-    for (std::size_t i = 0; i < histories_.size(); ++i) time_turn(i);
+    const std::string turn = words_.take(kTurn);
+    for (std::size_t i = 0; i < histories_.size(); ++i) time_turn(i, turn);
     time_snapshot();
     time_replies(repeating_);
     time_replies(ordinary_);
@@ -208,9 +211,9 @@ class ConversationBenchmark {
     return tokens;
   }
 
-  void time_turn(std::size_t index) {
+  void time_turn(std::size_t index, const std::string& turn) {
     chat_.generate(histories_[index], greedy(1));  // its reply makes the history a conversation of our own
-    chat_.generate(words_.take(kTurn), greedy(1));
+    chat_.generate(turn, greedy(1));
     const Metrics& metrics = chat_.last_reply().metrics;
     first_token_ms_[index].push_back(metrics.time_to_first_token_ms);
     result_.turns[index].history = metrics.reused_tokens;
@@ -227,15 +230,23 @@ class ConversationBenchmark {
       backend_->forward(*state_, history, LogitRows::none, {}, {});
       result_.snapshot_tokens = history.size();
     }
-    const auto begin = Clock::now();
-    const std::unique_ptr<Snapshot> snapshot = backend_->snapshot(*state_);
-    const auto taken = Clock::now();
-    const auto token = static_cast<TokenId>(random_() % vocabulary);
-    backend_->forward(*state_, std::span(&token, 1), LogitRows::none, {}, {});
-    const auto moved_on = Clock::now();
-    backend_->restore(*state_, *snapshot);
-    restore_ms_.push_back(milliseconds(Clock::now() - moved_on));
-    snapshot_ms_.push_back(milliseconds(taken - begin));
+    const auto time = [](const auto& work) {
+      const auto begin = Clock::now();
+      work();
+      return milliseconds(Clock::now() - begin);
+    };
+    const auto next_token = [&] {
+      const auto token = static_cast<TokenId>(random_() % vocabulary);
+      backend_->forward(*state_, std::span(&token, 1), LogitRows::none, {}, {});
+    };
+    for (int i = 0; i < kSnapshots; ++i) {
+      std::unique_ptr<Snapshot> snapshot;
+      token_ms_.push_back(time(next_token));
+      snapshot_ms_.push_back(time([&] { snapshot = backend_->snapshot(*state_); }));
+      token_after_snapshot_ms_.push_back(time(next_token));
+      restore_ms_.push_back(time([&] { backend_->restore(*state_, *snapshot); }));
+      token_after_restore_ms_.push_back(time(next_token));
+    }
   }
 
   void time_replies(ScriptedReply& reply) {
@@ -367,6 +378,9 @@ class ConversationBenchmark {
     }
     result_.snapshot_ms = summarize(snapshot_ms_);
     result_.restore_ms = summarize(restore_ms_);
+    result_.token_ms = summarize(token_ms_);
+    result_.token_after_snapshot_ms = summarize(token_after_snapshot_ms_);
+    result_.token_after_restore_ms = summarize(token_after_restore_ms_);
     result_.repeating = summary_of(repeating_);
     result_.ordinary = summary_of(ordinary_);
     return std::move(result_);
@@ -384,8 +398,11 @@ class ConversationBenchmark {
   bool lookup_second_ = false;  ///< the order of the replies with and without, which changes from round to round
   std::vector<std::vector<Message>> histories_;
   std::vector<std::vector<double>> first_token_ms_;
+  std::vector<double> token_ms_;
   std::vector<double> snapshot_ms_;
+  std::vector<double> token_after_snapshot_ms_;
   std::vector<double> restore_ms_;
+  std::vector<double> token_after_restore_ms_;
   ScriptedReply repeating_;
   ScriptedReply ordinary_;
   ConversationBenchmarkResult result_;

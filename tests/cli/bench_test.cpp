@@ -189,11 +189,14 @@ TEST_F(ConversationBench, JsonHoldsEveryMeasurement) {
     // All of the history is reused, and the turn is the same whatever stands before it.
     EXPECT_NEAR(turn["history_tokens"].get<double>(), turn["depth"].get<double>(), 60);
     EXPECT_NEAR(turn["computed_tokens"].get<double>(), 33, 10);
+    EXPECT_EQ(turn["computed_tokens"], json["first_token"][0]["computed_tokens"]);
   }
   EXPECT_GT(json["first_token_ratio"], 0);
   EXPECT_EQ(json["state"]["tokens"], 300);
-  EXPECT_GT(json["state"]["snapshot"]["ms"], 0);
-  EXPECT_GT(json["state"]["restore"]["ms"], 0);
+  for (const char* step : {"token", "token_after_snapshot", "token_after_restore"}) {
+    EXPECT_GT(json["state"][step]["ms"], 0) << step;
+  }
+  for (const char* step : {"snapshot", "restore"}) EXPECT_GE(json["state"][step]["ms"], 0) << step;
   const Json& lookup = json["lookup"];
   for (const char* kind : {"repeating", "ordinary"}) {
     EXPECT_EQ(lookup[kind]["tokens"], 24) << kind;

@@ -232,7 +232,9 @@ TEST_F(Talking, AnAnswerOfNoiseStillHasItsForm) {
     ASSERT_EQ(result.code, 0) << result.err;
     const Json answer = Json::parse(result.out);
     EXPECT_TRUE(answer.is_object()) << answer;
-    if (form.size() == 2) EXPECT_GE(answer["n"], 3) << answer;
+    if (form.size() == 2) {
+      EXPECT_GE(answer["n"], 3) << answer;
+    }
   }
   const Result word = run(generate({"--prompt", "Hello", "--grammar", grammar}));
   EXPECT_TRUE(word.out == "yes\n" || word.out == "no\n") << word.out;

@@ -69,7 +69,7 @@ TEST(Requests, StateEveryOptionOfControl) {
   const GenerateOptions options = parse(R"("min_p": 0.25, "presence_penalty": -1, "frequency_penalty": 2,
       "logit_bias": {"7": -100, "0": 1.5}, "no_repeat_ngram": 3, "loop_guard": false, "allow_empty": true,
       "stop": ["a", "b"], "logprobs": true, "top_logprobs": 4, "lookup": false, "context_policy": "drop",
-      "history": "rendered", "json_schema": {"maximum": 18446744073709551616}")")
+      "history": "rendered", "json_schema": {"maximum": 18446744073709551616})")
                                       .options;
   EXPECT_EQ(options.min_p, 0.25F);
   EXPECT_EQ(options.presence_penalty, -1);
