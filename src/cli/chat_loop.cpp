@@ -302,10 +302,8 @@ void ChatTerminal::say(const std::string& text) const {
   write_output(colour_ ? "\033[2m" + terminal_safe(text) + "\033[0m" : terminal_safe(text));
 }
 
-namespace {
-
-/// The turns of a pipe. Returns the exit code.
-int answer_lines(Chat& chat, const GenerateOptions& options, std::istream& in) {
+int run_chat_pipe(Chat& chat, const GenerateOptions& options, std::istream& in) {
+  const PollInterrupt poll;
   for (std::size_t number = 1;; ++number) {
     const std::string where = "line " + std::to_string(number) + " of standard input";
     const auto line = read_line(in, kMaxLine, where);
@@ -324,25 +322,6 @@ int answer_lines(Chat& chat, const GenerateOptions& options, std::istream& in) {
     if (interrupted()) return kInterruptedExitCode;
     warn_of(reply, where);
   }
-}
-
-}  // namespace
-
-int run_chat_pipe(Chat& chat, const GenerateOptions& options, std::istream& in, StoredSession& session) {
-  const PollInterrupt poll;
-  int code = 0;
-  try {
-    code = answer_lines(chat, options, in);
-  } catch (...) {
-    try {
-      session.save();  // what was said before is whole
-    } catch (const std::exception& error) {
-      std::fprintf(stderr, "error: the session is not saved: %s\n", error.what());
-    }
-    throw;
-  }
-  session.save();
-  return code;
 }
 
 }  // namespace qwen35::cli

@@ -47,9 +47,8 @@ class ChatTerminal {
 };
 
 /// The conversation through a pipe: each line of `in` is a turn, each answer goes to standard output with a newline
-/// after it, and nothing else does. Blank lines are skipped; what must not go unseen (an answer cut off, messages left
-/// out) is said on standard error. `session` is saved at the end, after an error and after Ctrl-C too, which should end
-/// `in`. Returns the exit code.
-int run_chat_pipe(Chat& chat, const GenerateOptions& options, std::istream& in, StoredSession& session);
+/// after it, and nothing else does. Blank lines are skipped; what must not go unseen (an answer that went in circles,
+/// messages left out) is said on standard error. Ctrl-C should end `in`. Returns the exit code.
+int run_chat_pipe(Chat& chat, const GenerateOptions& options, std::istream& in);
 
 }  // namespace qwen35::cli

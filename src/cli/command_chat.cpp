@@ -1,5 +1,7 @@
 #include <unistd.h>
 
+#include <cstdio>
+#include <exception>
 #include <istream>
 #include <memory>
 #include <string>
@@ -8,6 +10,7 @@
 #include "cli/chat_options.h"
 #include "cli/cli.h"
 #include "cli/conversation_files.h"
+#include "cli/interrupt.h"
 #include "cli/interruptible_input.h"
 
 namespace qwen35::cli {
@@ -23,10 +26,26 @@ int run_chat(Options& options) {
   options.chat.read_files("chat");
   Chat chat = load_chat(options.chat);
   StoredSession session(chat, options.session);
-  if (terminal) return ChatTerminal(chat, options.chat.generate, session).run();
-  InterruptibleInput input(STDIN_FILENO);
-  std::istream in(&input);
-  return run_chat_pipe(chat, options.chat.generate, in, session);
+  const PollInterrupt poll;  // Ctrl-C must not end the process before the session is saved
+  int code = 0;
+  try {
+    if (terminal) {
+      code = ChatTerminal(chat, options.chat.generate, session).run();
+    } else {
+      InterruptibleInput input(STDIN_FILENO);
+      std::istream in(&input);
+      code = run_chat_pipe(chat, options.chat.generate, in);
+      session.save();
+    }
+  } catch (...) {
+    try {
+      session.save();  // what was said before is whole
+    } catch (const std::exception& error) {
+      std::fprintf(stderr, "error: the session is not saved: %s\n", error.what());
+    }
+    throw;
+  }
+  return code;
 }
 
 }  // namespace
