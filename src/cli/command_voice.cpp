@@ -84,10 +84,12 @@ Parts load_parts(const Options& options) {
 }
 
 VoiceChat load_voice(const Options& options) {
+  ChatOptions chat = options.chat;
+  chat.read_files({});
   VoiceOptions voice;
-  voice.generate = options.chat.generate;
+  voice.generate = chat.generate;
   voice.memory_budget = options.memory_budget << 20;
-  return VoiceChat(load_chat(options.chat), voice);
+  return VoiceChat(load_chat(chat), voice);
 }
 
 int run_files(const Options& options) {
@@ -163,7 +165,7 @@ void add_voice_command(CLI::App& app, Runner& run) {
       ->capture_default_str()
       ->excludes(in);
   command
-      ->add_option("--grammar", options->grammar,
+      ->add_option("--heard-grammar", options->grammar,
                    "what can be said: a file in JSGF, mini (the bundled model's), or none: free dictation")
       ->type_name("FILE")
       ->capture_default_str();

@@ -203,7 +203,7 @@ TEST_F(VoiceCommand, WhatCannotBeDoneIsNamed) {
   };
   expect_error({"voice", "--in", path("none.wav")}, "none.wav");
   expect_error({"voice", "--in", folder_.write("text.wav", "no sound")}, "text.wav");
-  expect_error({"voice", "--in", question, "--grammar", "none.gram"}, "none.gram");
+  expect_error({"voice", "--in", question, "--heard-grammar", "none.gram"}, "none.gram");
   expect_error({"voice", "--in", question, "--voice", "klingonish"}, "klingonish");
   expect_error({"voice", "--in", question, "--model", "no-such-model"}, "no-such-model");
   expect_error({"voice", "--in", question, "--temp", "0", "--out", "/no-such-folder/a.wav"}, "/no-such-folder/a.wav");
