@@ -59,4 +59,35 @@ std::string formatted(const char* format, Values... values) {
   return text;
 }
 
+inline nlohmann::ordered_json milliseconds(const Summary& summary) {
+  return {{"ms", rounded(summary.median, 3)}, {"min", rounded(summary.min, 3)}, {"max", rounded(summary.max, 3)}};
+}
+
+inline nlohmann::ordered_json state_to_json(const StateTimes& times) {
+  nlohmann::ordered_json verify = nlohmann::ordered_json::array();
+  for (const auto& [tokens, ms] : times.verify_ms) {
+    verify.push_back({{"tokens", tokens}});
+    verify.back().update(milliseconds(ms));
+  }
+  return {{"depth", times.depth},
+          {"decode", milliseconds(times.decode_ms)},
+          {"snapshot", milliseconds(times.snapshot_ms)},
+          {"decode_after_snapshot", milliseconds(times.after_snapshot_ms)},
+          {"restore", milliseconds(times.restore_ms)},
+          {"decode_after_restore", milliseconds(times.after_restore_ms)},
+          {"verify", verify}};
+}
+
+inline std::string state_text(const StateTimes& times) {
+  Table table("milliseconds");
+  table.add("one token at depth " + std::to_string(times.depth), "%.2f", times.decode_ms);
+  table.add("snapshot", "%.3f", times.snapshot_ms);
+  table.add("  the token after it", "%.2f", times.after_snapshot_ms);
+  table.add("restore", "%.3f", times.restore_ms);
+  table.add("  the token after it", "%.2f", times.after_restore_ms);
+  for (const auto& [tokens, ms] : times.verify_ms)
+    table.add("verify " + std::to_string(tokens) + " tokens, keep half", "%.2f", ms);
+  return "\n" + table.text();
+}
+
 }  // namespace qwen35::cli

@@ -68,25 +68,6 @@ Json range(const std::optional<Summary>& summary) {
   return summary ? Json{{"min", rounded(summary->min, 1)}, {"max", rounded(summary->max, 1)}} : Json(nullptr);
 }
 
-Json milliseconds(const Summary& summary) {
-  return {{"ms", rounded(summary.median, 3)}, {"min", rounded(summary.min, 3)}, {"max", rounded(summary.max, 3)}};
-}
-
-Json to_json(const StateTimes& times) {
-  Json verify = Json::array();
-  for (const auto& [tokens, ms] : times.verify_ms) {
-    verify.push_back({{"tokens", tokens}});
-    verify.back().update(milliseconds(ms));
-  }
-  return {{"depth", times.depth},
-          {"decode", milliseconds(times.decode_ms)},
-          {"snapshot", milliseconds(times.snapshot_ms)},
-          {"decode_after_snapshot", milliseconds(times.after_snapshot_ms)},
-          {"restore", milliseconds(times.restore_ms)},
-          {"decode_after_restore", milliseconds(times.after_restore_ms)},
-          {"verify", verify}};
-}
-
 Json to_json(const BenchmarkResult& result, std::size_t repetitions) {
   Json accuracy = nullptr;
   if (result.accuracy) {
@@ -102,7 +83,7 @@ Json to_json(const BenchmarkResult& result, std::size_t repetitions) {
           {"weight_bytes", result.bytes_per_token},
           {"prefill", rates_to_json("tokens", result.prefill)},
           {"decode", rates_to_json("depth", result.decode)},
-          {"state", result.state ? to_json(*result.state) : Json(nullptr)},
+          {"state", result.state ? state_to_json(*result.state) : Json(nullptr)},
           {"bandwidth",
            {{"measured", rounded(result.bandwidth.median / 1e9, 2)},
             {"reached", rounded(result.bandwidth_reached / 1e9, 2)},
@@ -137,18 +118,6 @@ std::string load_text(const BenchmarkResult& result, std::size_t repetitions) {
     text += "  (dropped by POSIX_FADV_DONTNEED; a virtual machine's host may still hold the files)\n";
   }
   return text;
-}
-
-std::string state_text(const StateTimes& times) {
-  Table table("milliseconds");
-  table.add("one token at depth " + std::to_string(times.depth), "%.2f", times.decode_ms);
-  table.add("snapshot", "%.3f", times.snapshot_ms);
-  table.add("  the token after it", "%.2f", times.after_snapshot_ms);
-  table.add("restore", "%.3f", times.restore_ms);
-  table.add("  the token after it", "%.2f", times.after_restore_ms);
-  for (const auto& [tokens, ms] : times.verify_ms)
-    table.add("verify " + std::to_string(tokens) + " tokens, keep half", "%.2f", ms);
-  return "\n" + table.text();
 }
 
 std::string to_text(const BenchmarkResult& result, std::size_t generate, std::size_t repetitions) {

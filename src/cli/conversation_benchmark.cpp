@@ -5,8 +5,10 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <random>
 #include <thread>
 #include <utility>
@@ -15,6 +17,7 @@
 #include "chat/model_locator.h"
 #include "cli/progress.h"
 #include "cli/scripted_backend.h"
+#include "cli/state_benchmark.h"
 
 namespace qwen35::cli {
 namespace {
@@ -91,6 +94,20 @@ class Words {
   std::mt19937_64 random_{1};
 };
 
+class RandomIds {
+ public:
+  RandomIds(std::size_t vocabulary, std::uint64_t seed) : vocabulary_(vocabulary), random_(seed) {}
+  std::vector<TokenId> take(std::size_t count) {
+    std::vector<TokenId> tokens(count);
+    for (TokenId& token : tokens) token = static_cast<TokenId>(random_() % vocabulary_);
+    return tokens;
+  }
+
+ private:
+  std::size_t vocabulary_;
+  std::mt19937_64 random_;
+};
+
 /// A reply whose every token is known.
 struct ScriptedReply {
   std::string prompt;
@@ -128,9 +145,7 @@ class ConversationBenchmark {
     frame_ = measure_frame();
     measure_round();  // warms up
     first_token_ms_.assign(options_.histories.size(), {});
-    for (std::vector<double>* times :
-         {&token_ms_, &snapshot_ms_, &token_after_snapshot_ms_, &restore_ms_, &token_after_restore_ms_})
-      times->clear();
+    state_times_.emplace(*backend_, *state_, *start_);
     for (ScriptedReply* reply : {&repeating_, &ordinary_}) {
       reply->with.clear();
       reply->without.clear();
@@ -221,32 +236,15 @@ class ConversationBenchmark {
   }
 
   void time_snapshot() {
-    const std::size_t vocabulary = model_->vocabulary;
+    RandomIds random(model_->vocabulary, random_());
     if (state_ == nullptr) {
       const std::size_t tokens = *std::max_element(options_.histories.begin(), options_.histories.end());
-      std::vector<TokenId> history(std::max<std::size_t>(tokens, 1));
-      for (TokenId& token : history) token = static_cast<TokenId>(random_() % vocabulary);
       state_ = backend_->make_state();
-      backend_->forward(*state_, history, LogitRows::none, {}, {});
-      result_.snapshot_tokens = history.size();
+      backend_->forward(*state_, random.take(std::max<std::size_t>(tokens, 1)), LogitRows::none, {}, {});
+      start_ = backend_->snapshot(*state_);
+      state_times_.emplace(*backend_, *state_, *start_);
     }
-    const auto time = [](const auto& work) {
-      const auto begin = Clock::now();
-      work();
-      return milliseconds(Clock::now() - begin);
-    };
-    const auto next_token = [&] {
-      const auto token = static_cast<TokenId>(random_() % vocabulary);
-      backend_->forward(*state_, std::span(&token, 1), LogitRows::none, {}, {});
-    };
-    for (int i = 0; i < kSnapshots; ++i) {
-      std::unique_ptr<Snapshot> snapshot;
-      token_ms_.push_back(time(next_token));
-      snapshot_ms_.push_back(time([&] { snapshot = backend_->snapshot(*state_); }));
-      token_after_snapshot_ms_.push_back(time(next_token));
-      restore_ms_.push_back(time([&] { backend_->restore(*state_, *snapshot); }));
-      token_after_restore_ms_.push_back(time(next_token));
-    }
+    for (int i = 0; i < kSnapshots; ++i) state_times_->sample(random.take(StateBenchmark::kPositions));
   }
 
   void time_replies(ScriptedReply& reply) {
@@ -376,11 +374,7 @@ class ConversationBenchmark {
       result_.turns[i].asked = options_.histories[i];
       result_.turns[i].first_token_ms = summarize(first_token_ms_[i]);
     }
-    result_.snapshot_ms = summarize(snapshot_ms_);
-    result_.restore_ms = summarize(restore_ms_);
-    result_.token_ms = summarize(token_ms_);
-    result_.token_after_snapshot_ms = summarize(token_after_snapshot_ms_);
-    result_.token_after_restore_ms = summarize(token_after_restore_ms_);
+    result_.state = state_times_->times();
     result_.repeating = summary_of(repeating_);
     result_.ordinary = summary_of(ordinary_);
     return std::move(result_);
@@ -392,17 +386,14 @@ class ConversationBenchmark {
   ScriptedBackend* backend_ = nullptr;  ///< the model's
   Chat chat_;
   std::unique_ptr<State> state_;
+  std::unique_ptr<Snapshot> start_;
+  std::optional<StateBenchmark> state_times_;
   Words words_;
   std::mt19937_64 random_{1};
   std::size_t frame_ = 0;
   bool lookup_second_ = false;  ///< the order of the replies with and without, which changes from round to round
   std::vector<std::vector<Message>> histories_;
   std::vector<std::vector<double>> first_token_ms_;
-  std::vector<double> token_ms_;
-  std::vector<double> snapshot_ms_;
-  std::vector<double> token_after_snapshot_ms_;
-  std::vector<double> restore_ms_;
-  std::vector<double> token_after_restore_ms_;
   ScriptedReply repeating_;
   ScriptedReply ordinary_;
   ConversationBenchmarkResult result_;

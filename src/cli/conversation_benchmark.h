@@ -32,12 +32,7 @@ struct ConversationBenchmarkResult {
   };
   std::vector<Turn> turns;
 
-  std::size_t snapshot_tokens = 0;  ///< in the state that was taken and restored
-  Summary token_ms;                 ///< a token with no snapshot around
-  Summary snapshot_ms;
-  Summary token_after_snapshot_ms;  ///< a state that shares memory with a snapshot is copied by the next pass: here
-  Summary restore_ms;
-  Summary token_after_restore_ms;  ///< likewise
+  StateTimes state;  ///< at the longest history
 
   struct Lookup {
     std::size_t tokens = 0;    ///< of the reply

@@ -69,18 +69,12 @@ std::string to_json_text(const Result& result, std::size_t repetitions) {
     entry.update(to_json("ms", turn.first_token_ms, 2));
     turns.push_back(std::move(entry));
   }
-  Json state = {{"tokens", result.snapshot_tokens}};
-  state["token"] = to_json("ms", result.token_ms, 3);
-  state["snapshot"] = to_json("ms", result.snapshot_ms, 3);
-  state["token_after_snapshot"] = to_json("ms", result.token_after_snapshot_ms, 3);
-  state["restore"] = to_json("ms", result.restore_ms, 3);
-  state["token_after_restore"] = to_json("ms", result.token_after_restore_ms, 3);
   const Json json = {{"model", result.model},
                      {"backend", result.backend},
                      {"repetitions", repetitions},
                      {"first_token", std::move(turns)},
                      {"first_token_ratio", rounded(first_token_ratio(result), 3)},
-                     {"state", std::move(state)},
+                     {"state", state_to_json(result.state)},
                      {"lookup", {{"repeating", to_json(result.repeating)}, {"ordinary", to_json(result.ordinary)}}},
                      {"cancel", {{"prefill", to_json(result.prefill)}, {"decode", to_json(result.decode)}}}};
   return json.dump(2) + "\n";
@@ -95,12 +89,6 @@ std::string to_table(const Result& result, std::size_t repetitions) {
     times.add("first token, " + std::to_string(turn.computed) + " tokens after " + std::to_string(turn.history), "%.1f",
               turn.first_token_ms);
   }
-  const std::string state = " of " + std::to_string(result.snapshot_tokens) + " tokens";
-  times.add("snapshot" + state, "%.3f", result.snapshot_ms);
-  times.add("restore" + state, "%.3f", result.restore_ms);
-  times.add("a token, nothing to copy", "%.2f", result.token_ms);
-  times.add("a token after a snapshot", "%.2f", result.token_after_snapshot_ms);
-  times.add("a token after a restore", "%.2f", result.token_after_restore_ms);
   add(times, "prefill", result.prefill);
   add(times, "decode", result.decode);
   text += "\n" + times.text();
@@ -108,6 +96,7 @@ std::string to_table(const Result& result, std::size_t repetitions) {
     text += formatted("  (first token after the last history: %.2f times that after the first)\n",
                       first_token_ratio(result));
   }
+  text += state_text(result.state);
   Table rates("tokens a second");
   add(rates, "repeating", result.repeating);
   add(rates, "ordinary", result.ordinary);

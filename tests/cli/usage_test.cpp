@@ -15,8 +15,8 @@ TEST(Usage, AloneItPrintsTheCommands) {
   const Result result = run({});
   EXPECT_EQ(result.code, 0);
   EXPECT_THAT(result.err, IsEmpty());
-  for (const char* command : {"chat", "generate", "voice", "tokenize", "detokenize", "render", "eval", "perplexity", "bench",
-                              "info", "convert", "synth"}) {
+  for (const char* command : {"chat", "generate", "voice", "tokenize", "detokenize", "render", "eval", "perplexity",
+                              "bench", "info", "convert", "synth"}) {
     EXPECT_THAT(result.out, HasSubstr(std::string("\n  ") + command + " ")) << command;
   }
 }
