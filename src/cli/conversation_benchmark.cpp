@@ -44,13 +44,17 @@ constexpr const char* kPassage =
     "took "
     "them to the city, and learned from them how the sea had changed.";
 
+/// Takes up phrases of the passage and goes on in its own way, so that some guesses are wrong, as in any talk about a
+/// text.
 constexpr const char* kComment =
-    "What I like about this story is how little the keeper needs to know about the worth of what he does. He measures "
-    "because measuring is part of the evening, much as others wind a clock. The engineers arrive with a plan of their "
-    "own and leave with something they never looked for, which is how a good deal of science has been made: patient "
-    "people kept notes, and later someone understood them. It also tells us something about machines. An electric lamp "
-    "shines without a keeper, yet it does not count waves, and unless somebody thinks of that in time, sixty years of "
-    "numbers simply stop. I would have ended with the son, who inherits a house and no duty at all.";
+    "What I like about this story is how little the keeper needs to know about the worth of what he does. Every "
+    "evening "
+    "at six the work begins anew, and he counted the seconds much as others wind a clock: because measuring is part of "
+    "the day. When the engineers came to the island they had a plan of their own, yet they found the books more useful "
+    "than any lamp, which is how a good deal of science has been made: patient people kept notes, and later someone "
+    "understood them. His father had done it for the same reason. An electric lamp shines without a keeper, but it "
+    "does "
+    "not count, and unless somebody thinks of that in time, the numbers went and nobody knows where.";
 
 double milliseconds(Clock::duration time) { return std::chrono::duration<double, std::milli>(time).count(); }
 
