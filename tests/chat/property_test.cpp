@@ -2,7 +2,7 @@
 // step the model must say what it says when the same tokens are fed to a fresh state.
 //
 // QWEN35_PROPERTY_STEPS sets the number of steps; QWEN35_PROPERTY_MODEL a checkpoint folder with a tokenizer to walk
-// over instead of the drawn one; QWEN35_PROPERTY_SEED another walk.
+// over instead of the drawn one, QWEN35_PROPERTY_MEMORY_MB its session memory; QWEN35_PROPERTY_SEED another walk.
 #include <gtest/gtest.h>
 #include <qwen35/chat.h>
 #include <unistd.h>
@@ -75,8 +75,9 @@ class Walk {
  public:
   Walk(const fs::path& folder, bool float32, std::uint64_t seed)
       : random_(seed), file_(fs::temp_directory_path() / ("qwen35-walk-" + std::to_string(getpid()))) {
-    chats_.push_back(Chat::from_pretrained(folder.string(),
-                                           {.threads = 2, .float32 = float32, .session_memory = std::size_t{8} << 20}));
+    chats_.push_back(Chat::from_pretrained(
+        folder.string(),
+        {.threads = 2, .float32 = float32, .session_memory = setting("QWEN35_PROPERTY_MEMORY_MB", 8) << 20}));
     chats_.push_back(chats_.front().fork());
     chats_.push_back(chats_.front().fork());
   }
