@@ -126,7 +126,7 @@ TEST(Verify, EqualsOneTokenAfterAnotherFarIn) {
     for (const int threads : {1, 3}) {
       const auto backend = make_backend(load_weights(model.folder()), {.kind = "cpu", .threads = threads});
       SCOPED_TRACE(backend->description());
-      for (const std::size_t depth : {1015, 2040, 3070}) {
+      for (const std::size_t depth : {1015U, 2040U, 3070U}) {
         Walk walk(*backend, depth, 30);
         for (const unsigned seed : {1U, 2U, 3U}) walk.check(seed);
       }
@@ -137,7 +137,7 @@ TEST(Verify, EqualsOneTokenAfterAnotherFarIn) {
 
 TEST(Verify, Reference) {
   const auto backend = make_backend(load_weights(tiny_model()), {.kind = "reference"});
-  for (const std::size_t depth : {0, 20}) Walk(*backend, depth, 30).check(1);
+  for (const std::size_t depth : {0U, 20U}) Walk(*backend, depth, 30).check(1);
 }
 
 class VerifyRules : public testing::TestWithParam<const char*> {

@@ -111,11 +111,11 @@ TEST(Logprobs, RefusesCountsAndTokensOutOfRange) {
   EXPECT_THROW(Logprobs{-1}, Error);
   EXPECT_THROW(Logprobs{21}, Error);
   Logprobs logprobs(0);
-  EXPECT_THROW(logprobs.of(0), Error);
+  EXPECT_THROW(static_cast<void>(logprobs.of(0)), Error);
   logprobs.note(std::vector<float>{1, 2});
   EXPECT_TRUE(logprobs.of(1).top.empty());
-  EXPECT_THROW(logprobs.of(2), Error);
-  EXPECT_THROW(logprobs.of(-1), Error);
+  EXPECT_THROW(static_cast<void>(logprobs.of(2)), Error);
+  EXPECT_THROW(static_cast<void>(logprobs.of(-1)), Error);
 }
 
 TEST(Logprobs, LargeVocabularyIsQuick) {
