@@ -15,7 +15,7 @@
 #include <utility>
 #include <vector>
 
-#include "audio/grammar.h"
+#include "audio/spoken_grammar.h"
 
 #ifdef QWEN35_SANITIZED
 /// SphinxBase's scanner of grammars leaks what a bad grammar left it holding.
@@ -176,7 +176,7 @@ class PocketSphinxRecognizer final : public Recognizer {
 
   std::unique_ptr<cmd_ln_t, FreeConfig> config_;
   std::unique_ptr<ps_decoder_t, FreeDecoder> decoder_;
-  Grammar grammar_;
+  SpokenGrammar grammar_;
   bool started_ = false;
   bool adapted_ = false;             ///< an utterance was understood
   std::vector<std::int16_t> first_;  ///< until then: the utterance so far

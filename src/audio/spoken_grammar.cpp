@@ -1,4 +1,4 @@
-#include "audio/grammar.h"
+#include "audio/spoken_grammar.h"
 
 #include <qwen35/error.h>
 
@@ -12,7 +12,7 @@ char to_lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) 
 
 }  // namespace
 
-std::string Grammar::spell(std::string_view hypothesis) const {
+std::string SpokenGrammar::spell(std::string_view hypothesis) const {
   std::string out;
   while (!hypothesis.empty()) {
     const std::size_t end = std::min(hypothesis.find(' '), hypothesis.size());
@@ -26,11 +26,11 @@ std::string Grammar::spell(std::string_view hypothesis) const {
   return out;
 }
 
-Grammar parse_grammar(std::string_view text, const std::string& what) {
+SpokenGrammar parse_grammar(std::string_view text, const std::string& what) {
   if (!text.starts_with("#JSGF")) {
     throw Error(ErrorCode::bad_file, what + ": does not begin with \"#JSGF V1.0;\"; expected a grammar in JSGF");
   }
-  Grammar grammar;
+  SpokenGrammar grammar;
   std::string& out = grammar.text;
   std::size_t pos = std::min(text.find('\n'), text.size());
   out = text.substr(0, pos);

@@ -1,5 +1,5 @@
 // Grammars: small letters for the decoder, the grammar's spelling for the transcript.
-#include "audio/grammar.h"
+#include "audio/spoken_grammar.h"
 
 #include <gtest/gtest.h>
 #include <qwen35/error.h>
@@ -7,8 +7,8 @@
 namespace qwen35 {
 namespace {
 
-TEST(Grammar, WordsBecomeSmallAndComeBackAsWritten) {
-  const Grammar grammar = parse_grammar(
+TEST(SpokenGrammar, WordsBecomeSmallAndComeBackAsWritten) {
+  const SpokenGrammar grammar = parse_grammar(
       "#JSGF V1.0 UTF-8 en;\n// A Comment\ngrammar g;\n/* Another */ public <Top> = where is Big Ben {Tag} | "
       "<Name>'s <Name>;\n<Name> = Anna | i;\n",
       "g.gram");
@@ -20,7 +20,7 @@ TEST(Grammar, WordsBecomeSmallAndComeBackAsWritten) {
   EXPECT_EQ(grammar.spell(""), "");
 }
 
-TEST(Grammar, UnfinishedOnesDoNotRunAway) {
+TEST(SpokenGrammar, UnfinishedOnesDoNotRunAway) {
   for (const char* text :
        {"#JSGF", "#JSGF V1.0;\n<", "#JSGF V1.0;\n/*", "#JSGF V1.0;\n//", "#JSGF V1.0;\n{A", "#JSGF\nA"}) {
     EXPECT_EQ(parse_grammar(text, "g").text.size(), std::string_view(text).size());

@@ -7,7 +7,7 @@
 namespace qwen35 {
 
 /// A JSGF grammar made ready for a decoder whose dictionary is in small letters.
-struct Grammar {
+struct SpokenGrammar {
   std::string text;                             ///< the grammar, its words in small letters
   std::map<std::string, std::string> spelling;  ///< small letters to how the grammar writes the word, where it differs
 
@@ -17,6 +17,6 @@ struct Grammar {
 
 /// Reads JSGF. Names in <...>, comments, the header and declarations stay as they are. Throws bad_file naming `what`
 /// when it does not begin with "#JSGF".
-Grammar parse_grammar(std::string_view text, const std::string& what);
+SpokenGrammar parse_grammar(std::string_view text, const std::string& what);
 
 }  // namespace qwen35
