@@ -44,7 +44,7 @@ test:
 # arm-all adds the command and the other rooms' tests, which compile for as long again.
 ARM_TARGETS := qwen35 base_test backend_test chat_test
 # Minutes each under emulation; they depend on the processor no more than the others do.
-ARM_SLOW := _NOT_BUILT|Property|Soak|Concurrent|FarIn
+ARM_SLOW := _NOT_BUILT|Property|Soak|Concurrent|FarIn|AnyOrderOfForks
 arm arm-all:
 	@tools/install-deps.sh build arm
 	@tools/arm-sysroot.sh build-arm/sysroot
