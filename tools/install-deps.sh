@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that are missing. usage: tools/install-deps.sh build|test|voice|bench|clang|arm …
+# Installs the Debian packages that are missing. usage: tools/install-deps.sh build|test|web|voice|bench|clang|arm …
 # Says nothing and needs no rights when everything is there; elsewhere than on Debian it names what to install.
 set -euo pipefail
 
@@ -7,8 +7,11 @@ packages=()
 for part in "$@"; do
   case "$part" in
     build) packages+=(g++ cmake ninja-build pkg-config libsimdjson-dev nlohmann-json3-dev libpcre2-dev libutf8proc-dev
-                      libcli11-dev libedit-dev libxxhash-dev) ;;
+                      libcli11-dev libedit-dev libxxhash-dev libcurl4-openssl-dev libssl-dev libcpp-httplib-dev) ;;
     test)  packages+=(libgtest-dev libgmock-dev xz-utils) ;;
+    web)   packages+=(chromium haproxy curl)  # the server's tests: a browser, the npm client, replicas
+           command -v node >/dev/null || packages+=(nodejs)
+           command -v npm >/dev/null || packages+=(npm) ;;
     voice) packages+=(libpocketsphinx-dev libsphinxbase-dev pocketsphinx-en-us libespeak-ng-dev espeak-ng-data
                       libsndfile1-dev libsamplerate0-dev libasound2-dev) ;;  # qwen35 voice
     bench) packages+=(libbenchmark-dev) ;;
