@@ -9,6 +9,13 @@
 
 namespace qwen35 {
 
+bool Backend::forward_batch(std::span<const Feed> feeds, const Cancellation& cancelled) {
+  for (const Feed& feed : feeds) {
+    if (!forward(*feed.state, feed.tokens, feed.rows, feed.logits, cancelled)) return false;
+  }
+  return true;
+}
+
 std::unique_ptr<Backend> make_backend(ModelWeights weights, const BackendOptions& options) {
   if (options.threads < 0 || options.threads > 1024) {
     throw Error(ErrorCode::invalid_argument,

@@ -43,6 +43,14 @@ class Snapshot {
 /// Which rows of logits a forward pass writes.
 enum class LogitRows { none, last, all };
 
+/// One state's share of a pass over several: what Backend::forward() takes.
+struct Feed {
+  State* state = nullptr;
+  std::span<const TokenId> tokens;
+  LogitRows rows = LogitRows::last;
+  std::span<float> logits;
+};
+
 /// One loaded model. A backend runs the whole forward pass (model page, section 2), not single operators.
 /// One forward pass at a time per backend (more under State); the backend must outlive its states.
 class Backend {
@@ -65,6 +73,12 @@ class Backend {
   /// the state must be reset or restored before it is used again.
   virtual bool forward(State& state, std::span<const TokenId> tokens, LogitRows rows, std::span<float> logits,
                        const Cancellation& cancelled = {}) = 0;
+
+  /// forward() for several states, each named once, in as few passes over the weights as possible. Every state and row
+  /// of logits is to the bit what a forward() of its own would give, whatever else is in `feeds`. Throws as forward()
+  /// does, naming the feed, before anything is computed; when memory runs out in the middle of it, or when it returns
+  /// false, none of the states is of use. This default feeds one after the other.
+  virtual bool forward_batch(std::span<const Feed> feeds, const Cancellation& cancelled = {});
 
   /// Tokens that a verification pass may take; at least 1.
   [[nodiscard]] virtual std::size_t max_verify() const = 0;

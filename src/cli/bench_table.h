@@ -69,13 +69,19 @@ inline nlohmann::ordered_json state_to_json(const StateTimes& times) {
     verify.push_back({{"tokens", tokens}});
     verify.back().update(milliseconds(ms));
   }
+  nlohmann::ordered_json batch = nlohmann::ordered_json::array();
+  for (const auto& [states, ms] : times.batch_ms) {
+    batch.push_back({{"conversations", states}});
+    batch.back().update(milliseconds(ms));
+  }
   return {{"depth", times.depth},
           {"decode", milliseconds(times.decode_ms)},
           {"snapshot", milliseconds(times.snapshot_ms)},
           {"decode_after_snapshot", milliseconds(times.after_snapshot_ms)},
           {"restore", milliseconds(times.restore_ms)},
           {"decode_after_restore", milliseconds(times.after_restore_ms)},
-          {"verify", verify}};
+          {"verify", verify},
+          {"batch", batch}};
 }
 
 inline std::string state_text(const StateTimes& times) {
@@ -87,6 +93,8 @@ inline std::string state_text(const StateTimes& times) {
   table.add("  the token after it", "%.2f", times.after_restore_ms);
   for (const auto& [tokens, ms] : times.verify_ms)
     table.add("verify " + std::to_string(tokens) + " tokens, keep half", "%.2f", ms);
+  for (const auto& [states, ms] : times.batch_ms)
+    table.add("a token for each of " + std::to_string(states) + " conversations", "%.2f", ms);
   return "\n" + table.text();
 }
 

@@ -42,6 +42,7 @@ struct StateTimes {
   Summary restore_ms;  ///< going back by two tokens, and the token after it
   Summary after_restore_ms;
   std::vector<std::pair<std::size_t, Summary>> verify_ms;  ///< by tokens of the pass, of which half are kept
+  std::vector<std::pair<std::size_t, Summary>> batch_ms;   ///< by conversations that get a token each in one pass
 };
 
 struct BenchmarkResult {

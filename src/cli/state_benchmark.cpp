@@ -8,6 +8,9 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+/// Conversations that are decoded together at most.
+constexpr std::size_t kMostTogether = 16;
+
 double milliseconds_since(Clock::time_point start) {
   return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
 }
@@ -47,6 +50,27 @@ void StateBenchmark::sample(std::span<const TokenId> tokens) {
       if (i == 1) verify_[row].second.push_back(milliseconds_since(start));
     }
   }
+
+  // Several conversations at the same depth, a token each in one pass; the first pass only parts them from the
+  // snapshot.
+  std::vector<std::unique_ptr<State>> states;
+  std::vector<float> rows(kMostTogether * logits.size());
+  std::vector<Feed> feeds;
+  row = 0;
+  for (std::size_t n = 2; n <= kMostTogether; n *= 2, ++row) {
+    if (row == batch_.size()) batch_.push_back({n, {}});
+    while (states.size() < n) {
+      states.push_back(backend_.make_state());
+      backend_.restore(*states.back(), start_);
+      feeds.push_back({states.back().get(), tokens.subspan(states.size() % tokens.size(), 1), LogitRows::last,
+                       std::span(rows).subspan((states.size() - 1) * logits.size(), logits.size())});
+    }
+    for (int i = 0; i < 2; ++i) {
+      start = Clock::now();
+      backend_.forward_batch(feeds);
+      if (i == 1) batch_[row].second.push_back(milliseconds_since(start));
+    }
+  }
 }
 
 StateTimes StateBenchmark::times() const {
@@ -58,6 +82,7 @@ StateTimes StateBenchmark::times() const {
   times.restore_ms = summarize(restore_);
   times.after_restore_ms = summarize(after_restore_);
   for (const auto& [tokens, ms] : verify_) times.verify_ms.emplace_back(tokens, summarize(ms));
+  for (const auto& [states, ms] : batch_) times.batch_ms.emplace_back(states, summarize(ms));
   return times;
 }
 

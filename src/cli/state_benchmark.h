@@ -11,7 +11,8 @@
 
 namespace qwen35::cli {
 
-/// Measures what conversations do with a state beside plain decode: going back to a snapshot and verifying guesses.
+/// Measures what conversations do with a state beside plain decode: going back to a snapshot, verifying
+/// guesses, several at once.
 class StateBenchmark {
  public:
   /// `state` stands at `start`, which leaves kPositions free; both must outlive this.
@@ -33,7 +34,7 @@ class StateBenchmark {
   State& state_;
   const Snapshot& start_;
   std::vector<double> snapshot_, after_snapshot_, restore_, after_restore_, decode_;
-  std::vector<std::pair<std::size_t, std::vector<double>>> verify_;
+  std::vector<std::pair<std::size_t, std::vector<double>>> verify_, batch_;
 };
 
 }  // namespace qwen35::cli

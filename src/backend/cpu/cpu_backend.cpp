@@ -1,7 +1,10 @@
 #include "backend/cpu/cpu_backend.h"
 
+#include <qwen35/error.h>
+
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <optional>
 #include <utility>
 
@@ -50,7 +53,7 @@ class CpuBackend final : public Backend {
         kernels_(select_kernels()),
         pool_(options.threads, options.pin_threads),
         arena_(float32_ ? 0 : arena_bytes(weights_)),
-        context_{config_, kernels_, pool_, {}, {}, {}, {}, {}, {}} {
+        context_{config_, kernels_, pool_, {}, {}, {}, {}, {}, {}, {}} {
     const Packing packing{weights_, !float32_, kernels_, pool_, arena_};
     embedding_ = PackedMatrix(weights_.embedding, packing);
     if (weights_.lm_head) head_.emplace(*weights_.lm_head, packing);
@@ -85,7 +88,8 @@ class CpuBackend final : public Backend {
       bytes +=
           layer.mlp.memory_bytes() + std::visit([](const auto& mixer) { return mixer.memory_bytes(); }, layer.mixer);
     }
-    return bytes + memory_->memory_bytes() + (context_.wide.size() + x_.size() + out_.size()) * sizeof(float);
+    return bytes + memory_->memory_bytes() +
+           (context_.wide.size() + x_.size() + out_.size() + logits_.size()) * sizeof(float);
   }
 
   [[nodiscard]] std::unique_ptr<State> make_state() const override {
@@ -98,15 +102,35 @@ class CpuBackend final : public Backend {
                const Cancellation& cancelled) override {
     auto& own = own_cast<CpuState>(state, "state");
     check_forward(config_, own.tokens, tokens, rows, logits.size());
-    reserve(std::min(tokens.size(), kPassTokens));
     for (std::size_t begin = 0; begin < tokens.size(); begin += kPassTokens) {
       const auto pass = tokens.subspan(begin, std::min(kPassTokens, tokens.size() - begin));
-      if (!run_layers(own, pass, false, cancelled)) return false;
       const bool last_pass = begin + pass.size() == tokens.size();
+      begin_pass(pass.size());
+      add_to_pass(own, pass, false);
+      if (!run_layers(cancelled)) return false;
       if (rows == LogitRows::all)
-        write_logits(0, pass.size(), logits.data() + begin * config_.vocab_size);
+        write_logits(x_.data(), pass.size(), logits.data() + begin * config_.vocab_size);
       else if (rows == LogitRows::last && last_pass)
-        write_logits(pass.size() - 1, 1, logits.data());
+        write_logits(x_.data() + (pass.size() - 1) * config_.hidden_size, 1, logits.data());
+    }
+    return true;
+  }
+
+  bool forward_batch(std::span<const Feed> feeds, const Cancellation& cancelled) override {
+    check_feeds(feeds);
+    while (!feeds.empty()) {
+      std::size_t count = 0;
+      std::size_t tokens = 0;
+      while (count < feeds.size() && tokens + feeds[count].tokens.size() <= kPassTokens)
+        tokens += feeds[count++].tokens.size();
+      if (count < 2) {  // what does not go with another goes as it would alone
+        const Feed& feed = feeds.front();
+        if (!forward(*feed.state, feed.tokens, feed.rows, feed.logits, cancelled)) return false;
+        feeds = feeds.subspan(1);
+        continue;
+      }
+      if (!run_together(feeds.first(count), cancelled)) return false;
+      feeds = feeds.subspan(count);
     }
     return true;
   }
@@ -119,9 +143,10 @@ class CpuBackend final : public Backend {
     check_forward(config_, own.tokens, tokens, LogitRows::all, logits.size());
     check_verify(tokens.size(), max_verify());
     if (tokens.empty()) return true;
-    reserve(tokens.size());
-    if (!run_layers(own, tokens, true, cancelled)) return false;
-    write_logits(0, tokens.size(), logits.data());
+    begin_pass(tokens.size());
+    add_to_pass(own, tokens, true);
+    if (!run_layers(cancelled)) return false;
+    write_logits(x_.data(), tokens.size(), logits.data());
     return true;
   }
 
@@ -154,48 +179,110 @@ class CpuBackend final : public Backend {
  private:
   [[nodiscard]] const PackedMatrix& head() const { return head_ ? *head_ : embedding_; }
 
-  /// x += mixer(norm(x)); x += mlp(norm(x)); for each layer. False: cancelled.
-  bool run_layers(CpuState& state, std::span<const TokenId> tokens, bool verify, const Cancellation& cancelled) {
-    const std::size_t hidden = config_.hidden_size;
-    const std::size_t n = tokens.size();
-    for (std::size_t t = 0; t < n; ++t) embedding_.row(static_cast<std::size_t>(tokens[t]), x_.data() + t * hidden);
-    fill_rotary(state.tokens, n);
-    CpuState::Pass pass = state.begin_pass(verify);
-    state.verified = 0;
-    std::size_t linear = 0;
-    std::size_t full = 0;
-    for (std::size_t i = 0; i < layers_.size(); ++i) {
-      if (cancelled.requested()) return false;
-      const Layer& layer = layers_[i];
-      const std::vector<float>& norm = layer.weights->input_norm;
-      if (const auto* mixer = std::get_if<LinearAttention>(&layer.mixer)) {
-        mixer->forward(context_, x_.data(), norm, n, state.linear(linear++, pass), out_.data());
-      } else {
-        std::get<FullAttention>(layer.mixer)
-            .forward(context_, x_.data(), norm, n, state.tokens, state.full[full++], *state.memory, out_.data());
+  void check_feeds(std::span<const Feed> feeds) const {
+    for (std::size_t i = 0; i < feeds.size(); ++i) {
+      const Feed& feed = feeds[i];
+      try {
+        if (feed.state == nullptr) throw Error(ErrorCode::invalid_argument, "it has no state");
+        const auto& own = own_cast<const CpuState>(static_cast<const State&>(*feed.state), "state");
+        check_forward(config_, own.tokens, feed.tokens, feed.rows, feed.logits.size());
+        for (const Feed& other : feeds.first(i)) {
+          if (other.state == feed.state) throw Error(ErrorCode::invalid_argument, "its state was named before");
+        }
+      } catch (const Error& error) {
+        throw Error(error.code(),
+                    "feed " + std::to_string(i) + " of " + std::to_string(feeds.size()) + ": " + error.what());
       }
-      kernels_.add(x_.data(), out_.data(), n * hidden);
-      if (cancelled.requested()) return false;
-      layer.mlp.forward(context_, x_.data(), layer.weights->post_attention_norm, n, out_.data());
-      kernels_.add(x_.data(), out_.data(), n * hidden);
     }
-    state.end_pass(std::move(pass), n);
+  }
+
+  /// Several feeds of kPassTokens tokens in all, at most, in one pass over the weights.
+  bool run_together(std::span<const Feed> feeds, const Cancellation& cancelled) {
+    std::size_t tokens = 0;
+    for (const Feed& feed : feeds) tokens += feed.tokens.size();
+    begin_pass(tokens);
+    for (const Feed& feed : feeds) {
+      if (!feed.tokens.empty()) add_to_pass(static_cast<CpuState&>(*feed.state), feed.tokens, false);
+    }
+    if (!run_layers(cancelled)) return false;
+    // The rows whose logits are wanted, side by side, so that the head's weights go by once for them all.
+    const std::size_t hidden = config_.hidden_size;
+    std::size_t row = 0;
+    wanted_.clear();
+    for (const Feed& feed : feeds) {
+      const std::size_t count = feed.tokens.size();
+      const std::size_t rows = count == 0 || feed.rows == LogitRows::none ? 0 : feed.rows == LogitRows::all ? count : 1;
+      std::memmove(out_.data() + wanted_.size() * hidden, x_.data() + (row + count - rows) * hidden,
+                   rows * hidden * sizeof(float));
+      for (std::size_t i = 0; i < rows; ++i) wanted_.push_back(feed.logits.data() + i * config_.vocab_size);
+      row += count;
+    }
+    if (wanted_.empty()) return true;
+    const std::size_t vocabulary = config_.vocab_size;
+    logits_.reserve(wanted_.size() * vocabulary);
+    write_logits(out_.data(), wanted_.size(), logits_.data());
+    pool_.run(wanted_.size(), 1, [&](std::size_t i, std::size_t, std::size_t) {
+      std::memcpy(wanted_[i], logits_.data() + i * vocabulary, vocabulary * sizeof(float));
+    });
     return true;
   }
 
-  void write_logits(std::size_t first, std::size_t count, float* logits) {
+  /// `tokens`: as many as will be added.
+  void begin_pass(std::size_t tokens) {
+    reserve(tokens);
+    sequences_.clear();
+    tokens_ = 0;
+  }
+
+  /// Puts `tokens` behind those that are in the pass already.
+  void add_to_pass(CpuState& state, std::span<const TokenId> tokens, bool verify) {
     const std::size_t hidden = config_.hidden_size;
+    for (std::size_t t = 0; t < tokens.size(); ++t)
+      embedding_.row(static_cast<std::size_t>(tokens[t]), x_.data() + (tokens_ + t) * hidden);
+    fill_rotary(state.tokens, tokens_, tokens.size());
+    sequences_.push_back({tokens_, tokens.size(), &state, state.begin_pass(verify)});
+    state.verified = 0;
+    tokens_ += tokens.size();
+  }
+
+  /// x += mixer(norm(x)); x += mlp(norm(x)); for each layer. False: cancelled.
+  bool run_layers(const Cancellation& cancelled) {
+    const std::size_t floats = tokens_ * config_.hidden_size;
+    std::size_t linear = 0;
+    std::size_t full = 0;
+    for (const Layer& layer : layers_) {
+      if (cancelled.requested()) return false;
+      const std::vector<float>& norm = layer.weights->input_norm;
+      if (const auto* mixer = std::get_if<LinearAttention>(&layer.mixer)) {
+        mixer->forward(context_, x_.data(), norm, tokens_, sequences_, linear++, out_.data());
+      } else {
+        std::get<FullAttention>(layer.mixer)
+            .forward(context_, x_.data(), norm, tokens_, sequences_, full++, out_.data());
+      }
+      kernels_.add(x_.data(), out_.data(), floats);
+      if (cancelled.requested()) return false;
+      layer.mlp.forward(context_, x_.data(), layer.weights->post_attention_norm, tokens_, out_.data());
+      kernels_.add(x_.data(), out_.data(), floats);
+    }
+    for (Sequence& sequence : sequences_) sequence.state->end_pass(std::move(sequence.pass), sequence.count);
+    sequences_.clear();
+    return true;
+  }
+
+  /// Of `count` rows of `x`, one behind the other in `logits`.
+  void write_logits(const float* x, std::size_t count, float* logits) {
     const PackedMatrix* matrices[] = {&head()};
-    normalize(context_, x_.data() + first * hidden, count, weights_.final_norm, matrices);
+    normalize(context_, x, count, weights_.final_norm, matrices);
     const Product product[] = {{&head(), row_major(logits, head())}};
     multiply(product, context_.activations, kernels_, pool_);
   }
 
   /// Angles in double: at position 200,000 a float angle would be off by a percent of a turn.
-  void fill_rotary(std::size_t position, std::size_t tokens) {
+  /// `first`: the token's place in the pass.
+  void fill_rotary(std::size_t position, std::size_t first, std::size_t tokens) {
     const std::size_t half = config_.rotary_dim / 2;
-    context_.cosines.resize(tokens * half);
-    context_.sines.resize(tokens * half);
+    context_.cosines.resize((first + tokens) * half);
+    context_.sines.resize((first + tokens) * half);
     if (frequencies_.empty()) {
       for (std::size_t i = 0; i < half; ++i) {
         frequencies_.push_back(
@@ -205,8 +292,8 @@ class CpuBackend final : public Backend {
     for (std::size_t t = 0; t < tokens; ++t) {
       for (std::size_t i = 0; i < half; ++i) {
         const double angle = static_cast<double>(position + t) * frequencies_[i];
-        context_.cosines[t * half + i] = static_cast<float>(std::cos(angle));
-        context_.sines[t * half + i] = static_cast<float>(std::sin(angle));
+        context_.cosines[(first + t) * half + i] = static_cast<float>(std::cos(angle));
+        context_.sines[(first + t) * half + i] = static_cast<float>(std::sin(angle));
       }
     }
   }
@@ -231,8 +318,12 @@ class CpuBackend final : public Backend {
   std::optional<PackedMatrix> head_;
   std::vector<Layer> layers_;
   std::vector<double> frequencies_;
-  AlignedArray<float> x_;    ///< tokens × hidden: the residual stream
-  AlignedArray<float> out_;  ///< tokens × hidden: a sublayer's contribution
+  std::vector<Sequence> sequences_;  ///< of the pass
+  std::size_t tokens_ = 0;           ///< of them all
+  std::vector<float*> wanted_;       ///< where the logits of a pass over several states go
+  AlignedArray<float> logits_;       ///< of such a pass, side by side
+  AlignedArray<float> x_;            ///< tokens × hidden: the residual stream
+  AlignedArray<float> out_;          ///< tokens × hidden: a sublayer's contribution
 };
 
 }  // namespace

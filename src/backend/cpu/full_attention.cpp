@@ -174,6 +174,25 @@ void merge(const Kernels& kernels, const Partial& into, const Partial& from, std
   into.highest[row] = highest;
 }
 
+/// Fills context.attention and makes room for partial results; returns the number of tasks.
+std::size_t share_out(Context& context, std::span<const Sequence> sequences, std::size_t kv_heads, std::size_t group,
+                      std::size_t d) {
+  context.attention.clear();
+  std::size_t tasks = 0;
+  std::size_t partials = 0;
+  for (const Sequence& sequence : sequences) {
+    const std::size_t token_blocks = (sequence.count + kTokenBlock - 1) / kTokenBlock;
+    const std::size_t keys = sequence.state->tokens + sequence.count;
+    const std::size_t spans = sequence.count <= kFewTokens ? (keys + kSpan - 1) / kSpan : 1;
+    const std::size_t partial_floats = Partial::floats(std::min(sequence.count, kTokenBlock) * group, d);
+    context.attention.push_back({tasks, token_blocks, spans, partials, partial_floats});
+    tasks += token_blocks * kv_heads * spans;
+    if (spans > 1) partials += kv_heads * spans * partial_floats;
+  }
+  if (partials > 0) context.partials.reserve(partials);
+  return tasks;
+}
+
 }  // namespace
 
 std::size_t thread_floats(const ModelConfig& config) {
@@ -197,7 +216,7 @@ std::size_t FullAttention::memory_bytes() const {
 }
 
 void FullAttention::forward(Context& context, const float* x, const std::vector<float>& norm, std::size_t tokens,
-                            std::size_t position, KvCache& cache, BlockPool& memory, float* out) const {
+                            std::span<const Sequence> sequences, std::size_t layer, float* out) const {
   const ModelConfig& config = context.config;
   const Kernels& kernels = context.kernels;
   const std::size_t d = config.head_dim;
@@ -219,9 +238,16 @@ void FullAttention::forward(Context& context, const float* x, const std::vector<
   const PackedMatrix* output[] = {&o_proj};
   multiply(products, context.activations, kernels, context.pool);
 
-  cache.make_writable(position, tokens, memory, context.pool);
+  for (const Sequence& sequence : sequences) {
+    CpuState& state = *sequence.state;
+    state.full[layer].make_writable(state.tokens, sequence.count, *state.memory, context.pool);
+  }
   context.pool.run(tokens, 8, [&](std::size_t begin, std::size_t end, std::size_t) {
+    const Sequence* sequence = sequences.data();
     for (std::size_t t = begin; t < end; ++t) {
+      while (t >= sequence->begin + sequence->count) ++sequence;
+      KvCache& cache = sequence->state->full[layer];
+      const std::size_t position = sequence->state->tokens + t - sequence->begin;
       const float* cosines = context.cosines.data() + t * half;
       const float* sines = context.sines.data() + t * half;
       for (std::size_t head = 0; head < heads; ++head) {
@@ -233,17 +259,13 @@ void FullAttention::forward(Context& context, const float* x, const std::vector<
         float* row = k + (t * kv_heads + head) * d;
         kernels.rms_norm(row, weights->k_norm.data(), d, eps, row);
         rotate(row, cosines, sines, half);
-        cache.write_key(head, position + t, row, kernels);
-        cache.write_value(head, position + t, v + (t * kv_heads + head) * d, kernels);
+        cache.write_key(head, position, row, kernels);
+        cache.write_value(head, position, v + (t * kv_heads + head) * d, kernels);
       }
     }
   });
 
-  const bool few = tokens <= kFewTokens;
-  const std::size_t token_blocks = (tokens + kTokenBlock - 1) / kTokenBlock;
-  const std::size_t spans = few ? (position + tokens + kSpan - 1) / kSpan : 1;
-  const std::size_t partial_floats = Partial::floats(std::min(tokens, kTokenBlock) * group, d);
-  if (spans > 1) context.partials.reserve(kv_heads * spans * partial_floats);
+  const std::size_t tasks = share_out(context, sequences, kv_heads, group, d);
 
   // Divides by the total weight, applies the gate and puts a row in its place.
   const auto finish = [&](const Partial& partial, std::size_t row, std::size_t kv_head, std::size_t first) {
@@ -254,39 +276,56 @@ void FullAttention::forward(Context& context, const float* x, const std::vector<
     kernels.scale(to, 1.0F / partial.total[row], d);
     kernels.mul_sigmoid(to, q + (token * heads + head) * 2 * d + d, d);
   };
+  const auto partial_at = [&](const AttentionWork& work, std::size_t kv_head, std::size_t span, std::size_t rows) {
+    return Partial(context.partials.data() + work.partials + (kv_head * work.spans + span) * work.partial_floats, rows,
+                   d);
+  };
 
-  context.pool.run(token_blocks * kv_heads * spans, 1, [&](std::size_t task, std::size_t, std::size_t thread) {
+  context.pool.run(tasks, 1, [&](std::size_t task, std::size_t, std::size_t thread) {
+    std::size_t index = 0;
+    while (index + 1 < sequences.size() && task >= context.attention[index + 1].first_task) ++index;
+    const Sequence& sequence = sequences[index];
+    const AttentionWork& work = context.attention[index];
+    const std::size_t position = sequence.state->tokens;
+    const KvCache& cache = sequence.state->full[layer];
+    const bool few = sequence.count <= kFewTokens;
+    task -= work.first_task;
     // Later tokens have more keys: take them first, so that no thread is left with a long one at the end.
-    const std::size_t first = (token_blocks - 1 - task / (kv_heads * spans)) * kTokenBlock;
-    const std::size_t kv_head = task / spans % kv_heads;
-    const std::size_t span = task % spans;
-    const std::size_t count = std::min(kTokenBlock, tokens - first);
+    const std::size_t first = (work.token_blocks - 1 - task / (kv_heads * work.spans)) * kTokenBlock;
+    const std::size_t kv_head = task / work.spans % kv_heads;
+    const std::size_t span = task % work.spans;
+    const std::size_t count = std::min(kTokenBlock, sequence.count - first);
     const std::size_t rows = count * group;
     const Scratch own(context.threads[thread].floats.data(), rows, d);
     for (std::size_t row = 0; row < rows; ++row) {
-      const float* from = q + ((first + row / group) * heads + kv_head * group + row % group) * 2 * d;
+      const std::size_t token = sequence.begin + first + row / group;
+      const float* from = q + (token * heads + kv_head * group + row % group) * 2 * d;
       std::copy(from, from + d, own.queries + row * d);
     }
     const std::size_t limit = position + first + count;  // keys that the last token of the block sees
-    if (spans == 1) {
+    if (work.spans == 1) {
       attend(kernels, cache, kv_head, d, group, rows, few, position + first, 0, limit, own, own.partial);
-      for (std::size_t row = 0; row < rows; ++row) finish(own.partial, row, kv_head, first);
+      for (std::size_t row = 0; row < rows; ++row) finish(own.partial, row, kv_head, sequence.begin + first);
     } else {
-      const Partial to(context.partials.data() + (kv_head * spans + span) * partial_floats, rows, d);
       attend(kernels, cache, kv_head, d, group, rows, few, position, span * kSpan, std::min((span + 1) * kSpan, limit),
-             own, to);
+             own, partial_at(work, kv_head, span, rows));
     }
   });
-  if (spans > 1) {
-    const std::size_t rows = tokens * group;
-    context.pool.run(kv_heads, 1, [&](std::size_t kv_head, std::size_t, std::size_t) {
-      const auto partial = [&](std::size_t span) {
-        return Partial(context.partials.data() + (kv_head * spans + span) * partial_floats, rows, d);
-      };
+  const auto in_spans = [](const AttentionWork& work) { return work.spans > 1; };
+  if (std::any_of(context.attention.begin(), context.attention.end(), in_spans)) {
+    context.pool.run(sequences.size() * kv_heads, 1, [&](std::size_t task, std::size_t, std::size_t) {
+      const Sequence& sequence = sequences[task / kv_heads];
+      const AttentionWork& work = context.attention[task / kv_heads];
+      const std::size_t kv_head = task % kv_heads;
+      const std::size_t rows = sequence.count * group;
+      if (work.spans == 1) return;
+      const Partial sum = partial_at(work, kv_head, 0, rows);
       for (std::size_t row = 0; row < rows; ++row) {
-        const std::size_t seen = (position + row / group + kSpan) / kSpan;  // spans that hold a key of this token
-        for (std::size_t span = 1; span < seen; ++span) merge(kernels, partial(0), partial(span), row, d);
-        finish(partial(0), row, kv_head, 0);
+        // Spans that hold a key of this token.
+        const std::size_t seen = (sequence.state->tokens + row / group + kSpan) / kSpan;
+        for (std::size_t span = 1; span < seen; ++span)
+          merge(kernels, sum, partial_at(work, kv_head, span, rows), row, d);
+        finish(sum, row, kv_head, sequence.begin);
       }
     });
   }

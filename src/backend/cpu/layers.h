@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <span>
 #include <variant>
 #include <vector>
 
@@ -15,6 +16,15 @@ namespace qwen35::cpu {
 /// activations of a pass stay in the second-level cache.
 inline constexpr std::size_t kPassTokens = 256;
 
+/// How the attention of one sequence is shared out in a pass.
+struct AttentionWork {
+  std::size_t first_task;
+  std::size_t token_blocks;
+  std::size_t spans;           ///< of keys
+  std::size_t partials;        ///< where its partial results stand in Context::partials, when there are several spans
+  std::size_t partial_floats;  ///< of one of them
+};
+
 /// What all layers of one backend share: kernels, threads and scratch, sized for kPassTokens.
 struct Context {
   const ModelConfig& config;
@@ -26,6 +36,7 @@ struct Context {
   AlignedArray<float> partials;  ///< attention over spans of keys, to be merged
   std::vector<float> cosines;    ///< tokens × rotary_dim / 2, for the positions of this pass
   std::vector<float> sines;
+  std::vector<AttentionWork> attention;  ///< one a sequence
 
   /// Scratch of one thread, so that parallel bodies allocate nothing.
   struct Thread {
@@ -35,14 +46,24 @@ struct Context {
   std::vector<Thread> threads;
 };
 
+/// The rows of a pass that belong to one state: tokens [begin, begin + count) of the pass. In products all rows go
+/// together; what remembers takes each sequence by itself, exactly as if it were alone.
+struct Sequence {
+  std::size_t begin;
+  std::size_t count;
+  CpuState* state;
+  CpuState::Pass pass;  ///< where it leaves what its linear layers remember
+};
+
 /// Sublayers take the residual stream x (tokens × hidden) and the weights of the RMSNorm before them, and give what is
-/// to be added to x: out (tokens × hidden).
+/// to be added to x: out (tokens × hidden). `layer` counts the layers of its kind. Sequences lie one behind the other
+/// and have `tokens` in all.
 
 /// Gated DeltaNet.
 struct LinearAttention {
   LinearAttention(const LinearAttentionWeights& weights, const ModelConfig& config, const Packing& packing);
   void forward(Context& context, const float* x, const std::vector<float>& norm, std::size_t tokens,
-               const LinearState& state, float* out) const;
+               std::span<const Sequence> sequences, std::size_t layer, float* out) const;
   [[nodiscard]] std::size_t memory_bytes() const;
 
   PackedMatrix in_proj_qkv, in_proj_z, in_proj_b, in_proj_a, out_proj;
@@ -54,9 +75,8 @@ struct LinearAttention {
 /// Gated softmax attention with rotary embedding, grouped heads, causal.
 struct FullAttention {
   FullAttention(const FullAttentionWeights& weights, const Packing& packing);
-  /// `position`: of the first token. `memory`: where the cache grows.
   void forward(Context& context, const float* x, const std::vector<float>& norm, std::size_t tokens,
-               std::size_t position, KvCache& cache, BlockPool& memory, float* out) const;
+               std::span<const Sequence> sequences, std::size_t layer, float* out) const;
   [[nodiscard]] std::size_t memory_bytes() const;
 
   PackedMatrix q_proj, k_proj, v_proj, o_proj;

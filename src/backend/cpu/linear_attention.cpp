@@ -91,7 +91,7 @@ std::size_t LinearAttention::memory_bytes() const {
 }
 
 void LinearAttention::forward(Context& context, const float* x, const std::vector<float>& norm, std::size_t tokens,
-                              const LinearState& state, float* out) const {
+                              std::span<const Sequence> sequences, std::size_t layer, float* out) const {
   const ModelConfig& config = context.config;
   const Kernels& kernels = context.kernels;
   const std::size_t dk = config.linear_key_dim;
@@ -120,10 +120,15 @@ void LinearAttention::forward(Context& context, const float* x, const std::vecto
   multiply(products, context.activations, kernels, context.pool);
 
   const std::size_t stride = channels + 2 * value_heads;  // of inputs that the state keeps
-  const ConvolutionInput input{qkv_out,    state.late, state.late_tokens, stride,
-                               state.conv, channels,   config.conv_kernel};
   const float query_scale = 1.0F / std::sqrt(static_cast<float>(dk));
-  context.pool.run(key_heads, 1, [&](std::size_t head, std::size_t, std::size_t thread) {
+  context.pool.run(sequences.size() * key_heads, 1, [&](std::size_t task, std::size_t, std::size_t thread) {
+    const Sequence& sequence = sequences[task / key_heads];
+    const std::size_t head = task % key_heads;
+    const std::size_t own_tokens = sequence.count;
+    const LinearState state = sequence.state->linear(layer, sequence.pass);
+    const Output own_qkv{qkv + sequence.begin * panel, panel, panel, tokens * panel};
+    const ConvolutionInput input{own_qkv,    state.late, state.late_tokens, stride,
+                                 state.conv, channels,   config.conv_kernel};
     Context::Thread& own = context.threads[thread];
     float* q = own.floats.data();
     float* k = q + kChunk * dk;
@@ -166,8 +171,8 @@ void LinearAttention::forward(Context& context, const float* x, const std::vecto
       own.delta.steps(kernels, state.s + value_head * dk * dv, late, k, k, v, log_decay, beta, v, dv);
     }
 
-    for (std::size_t begin = 0; begin < tokens; begin += kChunk) {
-      const std::size_t count = std::min(kChunk, tokens - begin);
+    for (std::size_t begin = 0; begin < own_tokens; begin += kChunk) {
+      const std::size_t count = std::min(kChunk, own_tokens - begin);
       const auto time = static_cast<std::ptrdiff_t>(begin);
       convolve(context, input, conv.data(), first_q, dk, time, count, q, rows);
       convolve(context, input, conv.data(), first_k, dk, time, count, k, rows);
@@ -178,17 +183,17 @@ void LinearAttention::forward(Context& context, const float* x, const std::vecto
       for (std::size_t value_head = head * shared; value_head < (head + 1) * shared; ++value_head) {
         convolve(context, input, conv.data(), first_v(value_head), dv, time, count, v, rows);
         for (std::size_t t = 0; t < count; ++t) {
-          const std::size_t at = (begin + t) * value_heads + value_head;
+          const std::size_t at = (sequence.begin + begin + t) * value_heads + value_head;
           gates(t, value_head, b[at], a[at]);
         }
-        float* y_head = y + begin * values + value_head * dv;
-        const float* z_head = z + begin * values + value_head * dv;
+        float* y_head = y + (sequence.begin + begin) * values + value_head * dv;
+        const float* z_head = z + (sequence.begin + begin) * values + value_head * dv;
         float* s = state.s + value_head * dk * dv;
         if (state.verified != nullptr) {
           std::copy(s, s + dk * dv, unsaved_s);
           s = unsaved_s;
         }
-        if (tokens <= kFewTokens)
+        if (own_tokens <= kFewTokens)
           own.delta.steps(kernels, s, count, q, k, v, log_decay, beta, y_head, values);
         else
           own.delta.run(kernels, s, count, q, k, v, log_decay, beta, y_head, values);
@@ -199,17 +204,18 @@ void LinearAttention::forward(Context& context, const float* x, const std::vecto
       }
     }
 
-    const std::size_t saved = state.verified == nullptr ? tokens : 0;  // where the time of conv and s ends
+    const std::size_t saved = state.verified == nullptr ? own_tokens : 0;  // where the time of conv and s ends
     each_range([&](std::size_t first, std::size_t n) { remember(input, saved, first, n); });
     if (state.verified == nullptr) return;
-    for (std::size_t t = 0; t < tokens; ++t) {
+    for (std::size_t t = 0; t < own_tokens; ++t) {
       float* to = state.verified + t * stride;
       each_range([&](std::size_t first, std::size_t n) {
         std::copy_n(input.at(static_cast<std::ptrdiff_t>(t), first), n, to + first);
       });
       for (std::size_t value_head = head * shared; value_head < (head + 1) * shared; ++value_head) {
-        to[channels + value_head] = b[t * value_heads + value_head];
-        to[channels + value_heads + value_head] = a[t * value_heads + value_head];
+        const std::size_t at = (sequence.begin + t) * value_heads + value_head;
+        to[channels + value_head] = b[at];
+        to[channels + value_heads + value_head] = a[at];
       }
     }
   });

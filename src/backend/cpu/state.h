@@ -83,8 +83,8 @@ struct CpuSnapshot final : Snapshot {
   [[nodiscard]] std::size_t memory_bytes() const override;
 };
 
-/// What the pool of a backend should keep: what a state leaves when it goes back to a snapshot, and as much of a snapshot
-/// that is dropped for a newer one.
+/// What the pool of a backend should keep: what a state leaves when it goes back to a snapshot, and as much of a
+/// snapshot that is dropped for a newer one.
 std::size_t pool_bytes(const StateShape& shape);
 
 /// A share in everything the state holds; costs no copying.

@@ -1,0 +1,175 @@
+// Passes over several states: every row of logits and every state are to the bit what they would be alone.
+
+#include <gtest/gtest.h>
+
+#include "backend/random.h"
+#include "backend/reference_data.h"
+
+namespace qwen35 {
+namespace {
+
+/// One text of several that are fed side by side.
+class Lane {
+ public:
+  Lane(Backend& alone, Backend& together, std::size_t depth, unsigned seed)
+      : alone_(alone), state_(together.make_state()), vocab_(alone.config().vocab_size), engine_(seed) {
+    const std::vector<TokenId> ids = draw_ids(depth);
+    want_state_ = alone.make_state();
+    alone.forward(*want_state_, ids, LogitRows::none, {});
+    together.forward(*state_, ids, LogitRows::none, {});
+  }
+
+  /// The next share of a pass, of `count` tokens; what it must give is computed at once.
+  Feed next(std::size_t count, LogitRows rows) {
+    ids_ = draw_ids(count);
+    const std::size_t floats = (rows == LogitRows::all ? count : rows == LogitRows::last && count > 0 ? 1 : 0) * vocab_;
+    want_.assign(floats, 0);
+    got_.assign(floats, 0);
+    alone_.forward(*want_state_, ids_, rows, want_);
+    return {state_.get(), ids_, rows, got_};
+  }
+  void check() const {
+    ASSERT_EQ(state_->position(), want_state_->position());
+    ASSERT_EQ(std::memcmp(got_.data(), want_.data(), want_.size() * sizeof(float)), 0)
+        << ids_.size() << " tokens, now at " << state_->position();
+  }
+  [[nodiscard]] State& state() { return *state_; }
+  [[nodiscard]] std::size_t draw(std::size_t n) { return static_cast<std::size_t>(engine_() % n); }
+
+ private:
+  std::vector<TokenId> draw_ids(std::size_t count) {
+    std::vector<TokenId> ids(count);
+    for (TokenId& id : ids) id = static_cast<TokenId>(draw(vocab_));
+    return ids;
+  }
+
+  Backend& alone_;
+  std::unique_ptr<State> state_;
+  std::unique_ptr<State> want_state_;
+  std::size_t vocab_;
+  std::mt19937 engine_;
+  std::vector<TokenId> ids_;
+  std::vector<float> got_;
+  std::vector<float> want_;
+};
+
+/// Random batches over some of the lanes: single tokens mostly, now and then a slice of a prompt, a snapshot held, a
+/// pass that verified before.
+void walk(Backend& backend, std::vector<Lane>& lanes, int passes) {
+  std::vector<std::unique_ptr<Snapshot>> held;
+  for (int pass = 0; pass < passes; ++pass) {
+    std::vector<Feed> feeds;
+    std::vector<Lane*> used;
+    for (Lane& lane : lanes) {
+      if (lane.draw(5) == 0) continue;
+      const std::size_t kind = lane.draw(12);
+      const std::size_t count = kind == 0 ? lane.draw(70) : kind == 1 ? 2 + lane.draw(7) : kind == 2 ? 0 : 1;
+      const LogitRows rows =
+          std::array{LogitRows::last, LogitRows::last, LogitRows::all, LogitRows::none}[lane.draw(4)];
+      feeds.push_back(lane.next(count, rows));
+      used.push_back(&lane);
+    }
+    ASSERT_TRUE(backend.forward_batch(feeds));
+    for (const Lane* lane : used) {
+      ASSERT_NO_FATAL_FAILURE(lane->check()) << "pass " << pass << " over " << feeds.size() << " states";
+    }
+    if (!used.empty() && pass % 3 == 0) held.push_back(backend.snapshot(used.front()->state()));
+  }
+}
+
+TEST(Batch, EqualsEachAlone) {
+  const SharedKeyHeads heads;
+  for (const Quantization quantization :
+       {Quantization{}, Quantization{4, 64}, Quantization{5, 32}, Quantization{6, 64}, Quantization{8, 64}}) {
+    const DrawnModel model(heads.config(), 4, quantization);
+    for (const bool float32 : {false, true}) {
+      if (float32 && quantization.bits > 4) continue;  // dequantised all the same
+      for (const char* isa : isa_names()) {
+        const ScopedIsa forced(isa);
+        const auto alone =
+            make_backend(load_weights(model.folder()), {.kind = "cpu", .threads = 1, .float32 = float32});
+        for (const int threads : {1, 3}) {
+          const auto together =
+              make_backend(load_weights(model.folder()), {.kind = "cpu", .threads = threads, .float32 = float32});
+          SCOPED_TRACE(std::to_string(quantization.bits) + " bits, " + together->description());
+          std::vector<Lane> lanes;
+          for (unsigned i = 0; i < 5; ++i) lanes.emplace_back(*alone, *together, i * 60, i + 1);
+          walk(*together, lanes, 12);
+          if (testing::Test::HasFatalFailure()) return;
+        }
+      }
+    }
+  }
+}
+
+// Histories of very different lengths, over the borders of the spans that threads share; more lanes than few tokens.
+TEST(Batch, EqualsEachAloneFarIn) {
+  const SharedKeyHeads heads;
+  const DrawnModel model(heads.config(), 4, {4, 64});
+  const auto alone = make_backend(load_weights(model.folder()), {.kind = "cpu", .threads = 2});
+  const auto together = make_backend(load_weights(model.folder()), {.kind = "cpu", .threads = 3});
+  std::vector<Lane> lanes;
+  for (unsigned i = 0; i < 13; ++i) lanes.emplace_back(*alone, *together, i % 4 * 1020, i + 1);
+  walk(*together, lanes, 20);
+}
+
+class BatchRules : public testing::TestWithParam<const char*> {
+ protected:
+  std::unique_ptr<Backend> backend = make_backend(load_weights(tiny_model()), {.kind = GetParam(), .threads = 2});
+  std::unique_ptr<State> first = backend->make_state();
+  std::unique_ptr<State> second = backend->make_state();
+  const std::vector<TokenId> ids{1, 2, 3};
+};
+
+TEST_P(BatchRules, MoreThanOnePassHolds) {
+  const std::vector<TokenId> many(300, 7);
+  std::vector<float> logits(3 * 512);
+  const std::span<float> rows(logits);
+  auto third = backend->make_state();
+  const Feed feeds[] = {{first.get(), ids, LogitRows::last, rows.first(512)},
+                        {second.get(), many, LogitRows::last, rows.subspan(512, 512)},
+                        {third.get(), ids, LogitRows::last, rows.subspan(1024, 512)}};
+  ASSERT_TRUE(backend->forward_batch(feeds));
+  EXPECT_EQ(first->position(), 3U);
+  EXPECT_EQ(second->position(), 300U);
+  EXPECT_EQ(std::memcmp(logits.data(), logits.data() + 1024, 512 * sizeof(float)), 0);
+  EXPECT_TRUE(backend->forward_batch({}));
+}
+
+TEST_P(BatchRules, CancelIsSeen) {
+  const std::atomic<bool> stop{true};
+  const Feed feeds[] = {{first.get(), ids, LogitRows::none, {}}, {second.get(), ids, LogitRows::none, {}}};
+  EXPECT_FALSE(backend->forward_batch(feeds, Cancellation(stop)));
+}
+
+INSTANTIATE_TEST_SUITE_P(Kinds, BatchRules, testing::Values("reference", "cpu"));
+
+TEST(Batch, RefusesNonsenseAndStaysUnchanged) {
+  const auto backend = make_backend(load_weights(tiny_model()), {.kind = "cpu", .threads = 2});
+  const auto reference = make_backend(load_weights(tiny_model()), {.kind = "reference"});
+  auto first = backend->make_state();
+  auto second = backend->make_state();
+  auto foreign = reference->make_state();
+  const std::vector<TokenId> good{1, 2};
+  const std::vector<TokenId> bad{1, 512};
+  std::vector<float> logits(512);
+  const Feed fine{first.get(), good, LogitRows::none, {}};
+  for (const Feed& wrong :
+       {Feed{second.get(), bad, LogitRows::none, {}}, Feed{second.get(), good, LogitRows::all, logits},
+        Feed{first.get(), good, LogitRows::none, {}}, Feed{nullptr, good, LogitRows::none, {}},
+        Feed{foreign.get(), good, LogitRows::none, {}}}) {
+    const Feed feeds[] = {fine, wrong};
+    try {
+      backend->forward_batch(feeds);
+      FAIL() << "took it";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::invalid_argument);
+      EXPECT_NE(std::string_view(error.what()).find("feed 1 of 2"), std::string_view::npos) << error.what();
+    }
+    EXPECT_EQ(first->position(), 0U);
+    EXPECT_EQ(second->position(), 0U);
+  }
+}
+
+}  // namespace
+}  // namespace qwen35
