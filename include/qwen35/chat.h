@@ -142,7 +142,8 @@ class ReplyStream {
 };
 
 /// A loaded model with one conversation. Calls on one Chat must not overlap, except cancel(), which any thread may call
-/// at any time. Different Chats may be used by different threads; those that share weights (fork()) take turns inside.
+/// at any time. Different Chats may be used by different threads; those that share weights (fork())
+/// are computed together.
 /// All errors are thrown as qwen35::Error; after one the conversation is as it
 /// was before the call.
 class Chat {

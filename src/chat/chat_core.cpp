@@ -3,7 +3,6 @@
 #include <qwen35/error.h>
 
 #include <chrono>
-#include <mutex>
 #include <utility>
 
 #if defined(__GLIBC__)
@@ -109,7 +108,9 @@ std::size_t ChatCore::prefill(std::string_view partial_prompt, const GenerateOpt
   const std::size_t before = session_->align(tokens);
   const std::vector<std::size_t> marks = checkpoint_marks(tokens, before, model_->control.im_start);
   const Cancellation cancelled(cancelled_, options.cancel);
-  if (!session_->feed(std::span(tokens).subspan(before), cancelled, marks)) return 0;
+  const bool whole = session_->feed(std::span(tokens).subspan(before), cancelled, marks);
+  session_->rest();
+  if (!whole) return 0;
   // The next transcript may take back any of these words.
   if (session_->since_checkpoint() >= kPartialSpacing) session_->checkpoint();
   return tokens.size() - before;
@@ -130,7 +131,7 @@ void ChatCore::save_session(const std::filesystem::path& file) {
   if (!tokens.empty()) {
     const std::size_t kept = session_->align(tokens);
     session_->feed(tokens.subspan(kept), {});
-    const std::lock_guard hold(model_->turns);
+    session_->rest();
     snapshot = session_->snapshot();
   }
   SessionFile::save(file, *model_, conversation_, snapshot.get());
@@ -159,7 +160,7 @@ void ChatCore::unload(const UnloadOptions& options) {
 void ChatCore::reload() {
   if (is_loaded()) return;
   std::shared_ptr<Model> model = shared_->acquire();
-  session_ = std::make_unique<Session>(*model->backend, model->turns, shared_->checkpoints());
+  session_ = std::make_unique<Session>(*model->backend, model->batcher, shared_->checkpoints());
   info_ = model->info;
   model_ = std::move(model);
 }

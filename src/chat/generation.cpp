@@ -132,7 +132,7 @@ bool Generation::decode() {
   const auto pending = std::span<const TokenId>(fed_.tokens).subspan(session_.position());
   // A single token takes a few milliseconds: a cancel waits for it rather than lose the state.
   if (pending.size() > 1) return session_.feed(pending, cancelled_);
-  if (lookup_) {
+  if (lookup_ && !session_.crowded()) {
     const std::size_t most = std::min(session_.max_verify(), room()) - 1;
     const std::span<const TokenId> guesses = lookup_->guess(fed_.tokens, most);
     if (!guesses.empty()) {
@@ -281,6 +281,7 @@ void Generation::close_thinking() {
 void Generation::end(FinishReason reason) {
   ended_ = true;
   settle();
+  session_.rest();
   if (started_ && prompt_logits_ != nullptr && session_.position() == reply_.metrics.prompt_tokens)
     session_.checkpoint(std::exchange(prompt_logits_, nullptr));
   if (thinking_) {

@@ -62,7 +62,8 @@ Model::Model(Tokenizer tokenizer_in, std::unique_ptr<Backend> backend_in, ModelI
       backend(std::move(backend_in)),
       control(tokenizer),
       vocabulary(tokenizer.size()),
-      info(std::move(info_in)) {
+      info(std::move(info_in)),
+      batcher(*backend) {
   const ModelConfig& config = backend->config();
   if (vocabulary > config.vocab_size) {
     throw Error(ErrorCode::bad_file, "tokenizer.json has ids up to " + std::to_string(vocabulary - 1) +

@@ -12,8 +12,8 @@
 #include <vector>
 
 #include "backend/backend.h"
-#include "base/fair_mutex.h"
 #include "base/token.h"
+#include "chat/batcher.h"
 #include "chat/grammars.h"
 #include "text/tokenizer.h"
 
@@ -48,7 +48,7 @@ struct Model {
   /// Of the checkpoint's shapes and a sample of its weights: what a stored session must match. 0: not known.
   std::uint64_t fingerprint = 0;
   Grammars grammars;
-  FairMutex turns;  ///< held by the session whose pass runs
+  Batcher batcher;  ///< of all sessions over the backend
 
   [[nodiscard]] std::size_t memory_bytes() const { return backend->memory_bytes() + tokenizer.memory_bytes(); }
 };

@@ -1,15 +1,24 @@
 #include "chat/session.h"
 
 #include <algorithm>
-#include <mutex>
 #include <new>
 #include <optional>
 
 namespace qwen35 {
 
-Session::Session(Backend& backend, FairMutex& turns, Checkpoints& checkpoints)
+namespace {
+
+/// Tokens of the next pass, of `block` that make one pass when there is nobody else. Cut where the delta rule's chunks
+/// end, and never so that a few tokens stay behind, which are computed otherwise: the results are those of one pass.
+std::size_t crowded_slice(std::size_t block) {
+  return block <= Batcher::kCrowdedSlice + Batcher::kMostRows ? block : Batcher::kCrowdedSlice;
+}
+
+}  // namespace
+
+Session::Session(Backend& backend, Batcher& batcher, Checkpoints& checkpoints)
     : backend_(backend),
-      turns_(turns),
+      seat_(batcher),
       checkpoints_(checkpoints),
       state_(backend.make_state()),
       logits_(backend.config().vocab_size) {
@@ -33,10 +42,7 @@ std::size_t Session::align(std::span<const TokenId> tokens) {
     return 0;
   }
   timeline_.reserve(tokens.size());  // so that recording the new timeline cannot fail after the fact
-  {
-    const std::lock_guard hold(turns_);
-    backend_.restore(*state_, *found->snapshot);
-  }
+  backend_.restore(*state_, *found->snapshot);
   timeline_.assign(tokens.begin(), tokens.begin() + static_cast<std::ptrdiff_t>(found->position));
   broken_ = false;
   last_checkpoint_ = timeline_.size();
@@ -48,12 +54,21 @@ std::size_t Session::align(std::span<const TokenId> tokens) {
 
 bool Session::feed(std::span<const TokenId> tokens, const Cancellation& cancelled, std::span<const std::size_t> marks) {
   timeline_.reserve(timeline_.size() + tokens.size());
+  std::size_t block = 0;  // tokens left of what goes in one pass when no other session computes
   while (!tokens.empty()) {
     while (!marks.empty() && marks.front() <= position()) marks = marks.subspan(1);
-    std::size_t count = std::min(tokens.size(), kSlice);
-    if (!marks.empty()) count = std::min(count, marks.front() - position());
+    if (block == 0) {
+      block = std::min(tokens.size(), kSlice);
+      if (!marks.empty()) block = std::min(block, marks.front() - position());
+    }
+    const std::size_t count = seat_.crowded() ? crowded_slice(block) : block;
     const auto slice = tokens.first(count);
-    if (!pass(slice, count == tokens.size() ? LogitRows::last : LogitRows::none, cancelled)) return false;
+    const bool last = count == tokens.size();
+    const Feed feed{state_.get(), slice, last ? LogitRows::last : LogitRows::none,
+                    last ? logits(0) : std::span<float>()};
+    const auto compute = [&](bool& begun) { return seat_.forward(feed, tokens.size(), cancelled, begun); };
+    if (!pass(cancelled, compute)) return false;
+    block -= count;
     timeline_.insert(timeline_.end(), slice.begin(), slice.end());
     tokens = tokens.subspan(count);
     logits_valid_ = tokens.empty();
@@ -68,14 +83,13 @@ bool Session::verify(std::span<const TokenId> tokens, const Cancellation& cancel
   verified_.assign(tokens.begin(), tokens.end());
   const std::size_t floats = tokens.size() * backend_.config().vocab_size;
   if (logits_.size() < floats) logits_.resize(floats);
-  return pass(tokens, LogitRows::all, cancelled);
+  return pass(cancelled, [&](bool& begun) {
+    return seat_.verify(*state_, tokens, std::span(logits_).first(floats), cancelled, begun);
+  });
 }
 
 void Session::keep(std::size_t count) {
-  if (count < verified_.size()) {
-    const std::lock_guard hold(turns_);
-    backend_.keep(*state_, count);
-  }
+  if (count < verified_.size()) backend_.keep(*state_, count);
   timeline_.insert(timeline_.end(), verified_.begin(), verified_.begin() + static_cast<std::ptrdiff_t>(count));
   verified_.clear();
   logits_valid_ = false;
@@ -92,12 +106,7 @@ void Session::checkpoint(std::shared_ptr<const std::vector<float>> logits) {
   last_checkpoint_ = timeline_.size();
   if (checkpoints_.contains(timeline_, logits != nullptr)) return;
   try {
-    std::shared_ptr<const Snapshot> snapshot;
-    {
-      const std::lock_guard hold(turns_);
-      snapshot = backend_.snapshot(*state_);
-    }
-    checkpoints_.add(timeline_, std::move(snapshot), std::move(logits));
+    checkpoints_.add(timeline_, backend_.snapshot(*state_), std::move(logits));
   } catch (const std::bad_alloc&) {  // a checkpoint saves time; the conversation does not depend on it
     checkpoints_.shrink_to(checkpoints_.memory_bytes() / 2);
   }
@@ -105,10 +114,7 @@ void Session::checkpoint(std::shared_ptr<const std::vector<float>> logits) {
 
 void Session::take_over(std::span<const TokenId> tokens, std::shared_ptr<const Snapshot> snapshot) {
   std::vector<TokenId> timeline(tokens.begin(), tokens.end());
-  {
-    const std::lock_guard hold(turns_);
-    backend_.restore(*state_, *snapshot);
-  }
+  backend_.restore(*state_, *snapshot);
   timeline_ = std::move(timeline);
   verified_.clear();
   broken_ = false;
@@ -122,21 +128,18 @@ std::size_t Session::memory_bytes() const {
   return state_->memory_bytes() + timeline_.capacity() * sizeof(TokenId) + logits_.capacity() * sizeof(float);
 }
 
-/// One pass in its turn. False: cancelled before it or in it.
-bool Session::pass(std::span<const TokenId> tokens, LogitRows rows, const Cancellation& cancelled) {
-  if (cancelled.requested() || !turns_.lock(cancelled)) return false;
-  const std::unique_lock hold(turns_, std::adopt_lock);
+/// One pass, perhaps together with others. False: cancelled before it or in it.
+template <typename Compute>
+bool Session::pass(const Cancellation& cancelled, const Compute& compute) {
+  if (cancelled.requested()) return false;
+  const bool usable = !broken_;
+  const bool valid = logits_valid_;
   logits_valid_ = false;
   broken_ = true;  // until the pass is known to be whole, whatever it throws
-  bool whole = false;
-  if (rows == LogitRows::all) {
-    whole = backend_.verify(*state_, tokens, std::span(logits_).first(tokens.size() * backend_.config().vocab_size),
-                            cancelled);
-  } else {
-    whole =
-        backend_.forward(*state_, tokens, rows, rows == LogitRows::last ? logits(0) : std::span<float>(), cancelled);
-  }
-  broken_ = !whole;
+  bool begun = false;
+  const bool whole = compute(begun);
+  broken_ = !whole && (begun || !usable);
+  if (!begun) logits_valid_ = valid;
   return whole;
 }
 

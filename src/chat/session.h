@@ -7,18 +7,18 @@
 
 #include "backend/backend.h"
 #include "base/cancellation.h"
-#include "base/fair_mutex.h"
 #include "base/token.h"
+#include "chat/batcher.h"
 #include "chat/checkpoints.h"
 
 namespace qwen35 {
 
 /// One State and the timeline of tokens that were really fed to it, with checkpoints to go back to. Owns the state;
-/// backend, mutex and checkpoints must outlive the session. One thread at a time; sessions over one backend may run on
-/// different threads: they take turns by the mutex, a pass each.
+/// backend, batcher and checkpoints must outlive the session. One thread at a time; sessions over one backend may run
+/// on different threads: the batcher puts their passes together.
 class Session {
  public:
-  Session(Backend& backend, FairMutex& turns, Checkpoints& checkpoints);
+  Session(Backend& backend, Batcher& batcher, Checkpoints& checkpoints);
   ~Session();
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
@@ -45,13 +45,17 @@ class Session {
   /// Cuts the tokens of verify() back to the first `count`, at least one.
   void keep(std::size_t count);
   [[nodiscard]] std::size_t max_verify() const { return backend_.max_verify(); }
+  /// Whether other sessions are computing too: guesses would cost them time.
+  [[nodiscard]] bool crowded() const { return seat_.crowded(); }
+  /// Nothing is fed for a while: no other session need wait for this one.
+  void rest() { seat_.leave(); }
 
   /// vocab_size logits of the last token fed, or of one verified; scratch for the sampler.
   [[nodiscard]] std::span<float> logits(std::size_t row = 0);
   /// logits() will be written to: they are no longer those of the last token.
   void spoil_logits() { logits_valid_ = false; }
 
-  /// The state as it is, to be stored; the mutex must be held.
+  /// The state as it is, to be stored.
   [[nodiscard]] std::unique_ptr<Snapshot> snapshot() const { return backend_.snapshot(*state_); }
   /// Goes to a stored point: the state behind `tokens`. It is a checkpoint from then on.
   void take_over(std::span<const TokenId> tokens, std::shared_ptr<const Snapshot> snapshot);
@@ -64,16 +68,17 @@ class Session {
   /// Bytes of state and buffers, checkpoints apart.
   [[nodiscard]] std::size_t memory_bytes() const;
 
-  /// Most tokens in one forward pass.
+  /// Most tokens in one forward pass; fewer while other sessions compute (see Batcher).
   static constexpr std::size_t kSlice = 256;
 
  private:
   void reset();
-  bool pass(std::span<const TokenId> tokens, LogitRows rows, const Cancellation& cancelled);
+  template <typename Compute>
+  bool pass(const Cancellation& cancelled, const Compute& compute);
   void account();
 
   Backend& backend_;
-  FairMutex& turns_;
+  Batcher::Seat seat_;
   Checkpoints& checkpoints_;
   std::unique_ptr<State> state_;
   std::vector<TokenId> timeline_;

@@ -140,9 +140,9 @@ class Benchmark {
     const LoadedModel model(folder_, options_.load, result_.has_tokenizer);
     load_ms_.push_back(milliseconds_since(start));
     RandomTokens random(model.vocabulary());
-    FairMutex turns;
+    Batcher batcher(model.backend());
     Checkpoints checkpoints(0);
-    Session session(model.backend(), turns, checkpoints);
+    Session session(model.backend(), batcher, checkpoints);
     std::vector<TokenId> tokens = random.take(kFirstTokenPrompt);
     session.feed(tokens, {});
     Sampler sampler(SamplerOptions{.seed = 1});

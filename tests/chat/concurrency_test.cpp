@@ -12,7 +12,6 @@
 #include <thread>
 #include <vector>
 
-#include "base/fair_mutex.h"
 #include "chat/fakes.h"
 
 namespace qwen35 {
@@ -102,28 +101,6 @@ TEST_F(ConcurrentTest, CancelsFromOtherThreadsStopRepliesAndNothingElse) {
     chat.reset_conversation();
     EXPECT_EQ(chat.generate("Still there?", options), expected);
   }
-}
-
-TEST(ConcurrentFairMutex, WaitersComeInOrderAndMayGiveUp) {
-  FairMutex mutex;
-  std::atomic<bool> flag{true};
-  ASSERT_TRUE(mutex.lock());
-  std::thread impatient([&] { EXPECT_FALSE(mutex.lock(Cancellation(flag))); });
-  impatient.join();
-  int order = 0;
-  int second = 0;
-  std::thread waiting([&] {
-    ASSERT_TRUE(mutex.lock());
-    second = ++order;
-    mutex.unlock();
-  });
-  std::this_thread::sleep_for(std::chrono::milliseconds(5));
-  ++order;
-  mutex.unlock();
-  waiting.join();
-  EXPECT_EQ(second, 2);
-  EXPECT_TRUE(mutex.lock());
-  mutex.unlock();
 }
 
 }  // namespace

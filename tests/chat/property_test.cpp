@@ -49,7 +49,7 @@ class ColdRun {
     if (tokens.back() == model_->control.im_end) --first;
     first -= reply.logprobs.size();
     Checkpoints none(0);
-    Session session(*model_->backend, model_->turns, none);
+    Session session(*model_->backend, model_->batcher, none);
     session.feed(tokens.first(first), {});
     double largest = 0;
     for (std::size_t i = 0; i < reply.logprobs.size(); ++i) {

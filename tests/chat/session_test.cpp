@@ -25,9 +25,9 @@ class SessionTest : public testing::Test {
 
   std::shared_ptr<Stage> stage_ = std::make_shared<Stage>();
   std::unique_ptr<Backend> backend_ = make_fake_backend(stage_);
-  FairMutex turns_;
+  Batcher batcher_{*backend_};
   Checkpoints checkpoints_{1 << 20};
-  Session session_{*backend_, turns_, checkpoints_};
+  Session session_{*backend_, batcher_, checkpoints_};
   std::atomic<bool> flag_{false};
   Cancellation cancelled_{flag_};
 };
@@ -125,7 +125,7 @@ TEST_F(SessionTest, VerifiedTokensAreKeptAsFarAsTheyWereRight) {
 }
 
 TEST_F(SessionTest, TwoSessionsShareWhatEitherComputed) {
-  Session other(*backend_, turns_, checkpoints_);
+  Session other(*backend_, batcher_, checkpoints_);
   const auto ids = tokens(50);
   const std::size_t marks[] = {40};
   session_.feed(ids, cancelled_, marks);
