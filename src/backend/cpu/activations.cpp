@@ -10,6 +10,10 @@ constexpr std::size_t kUnitRows = 2 * kBlockRows;
 
 }  // namespace
 
+std::size_t row_grain(std::size_t tokens, const ThreadPool& pool) {
+  return std::clamp<std::size_t>((tokens + pool.threads() - 1) / pool.threads(), 2, 12);
+}
+
 void Activations::prepare(std::size_t tokens, std::size_t cols, std::span<const PackedMatrix* const> matrices,
                           const Kernels& kernels) {
   kernels_ = &kernels;
@@ -56,7 +60,7 @@ void Activations::write(std::size_t token, const float* x) {
 }
 
 void Activations::write_all(const float* x, ThreadPool& pool) {
-  pool.run(tokens_, 12, [&](std::size_t begin, std::size_t end, std::size_t) {
+  pool.run(tokens_, row_grain(tokens_, pool), [&](std::size_t begin, std::size_t end, std::size_t) {
     for (std::size_t token = begin; token < end; ++token) write(token, x + token * cols_);
   });
 }

@@ -52,6 +52,10 @@ class Activations {
   Quantized quantized_[3];  ///< group sizes 32, 64 and 128 at most
 };
 
+/// Rows that a thread takes at once where work goes row by row: a share each for a few, small pieces of many. A row is
+/// about a microsecond, as is sharing out.
+std::size_t row_grain(std::size_t tokens, const ThreadPool& pool);
+
 /// One product y = W x for every row of the activations.
 struct Product {
   const PackedMatrix* matrix = nullptr;

@@ -18,13 +18,14 @@ void normalize(Context& context, const float* x, std::size_t tokens, const std::
                std::span<const PackedMatrix* const> matrices) {
   const std::size_t n = weight.size();
   context.activations.prepare(tokens, n, matrices, context.kernels);
-  context.pool.run(tokens, 12, [&](std::size_t begin, std::size_t end, std::size_t thread) {
-    float* row = context.threads[thread].floats.data();
-    for (std::size_t t = begin; t < end; ++t) {
-      context.kernels.rms_norm(x + t * n, weight.data(), n, context.config.rms_norm_eps, row);
-      context.activations.write(t, row);
-    }
-  });
+  context.pool.run(tokens, row_grain(tokens, context.pool),
+                   [&](std::size_t begin, std::size_t end, std::size_t thread) {
+                     float* row = context.threads[thread].floats.data();
+                     for (std::size_t t = begin; t < end; ++t) {
+                       context.kernels.rms_norm(x + t * n, weight.data(), n, context.config.rms_norm_eps, row);
+                       context.activations.write(t, row);
+                     }
+                   });
 }
 
 std::size_t wide_floats(const ModelConfig& c) {

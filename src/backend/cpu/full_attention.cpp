@@ -242,7 +242,7 @@ void FullAttention::forward(Context& context, const float* x, const std::vector<
     CpuState& state = *sequence.state;
     state.full[layer].make_writable(state.tokens, sequence.count, *state.memory, context.pool);
   }
-  context.pool.run(tokens, 8, [&](std::size_t begin, std::size_t end, std::size_t) {
+  context.pool.run(tokens, row_grain(tokens, context.pool), [&](std::size_t begin, std::size_t end, std::size_t) {
     const Sequence* sequence = sequences.data();
     for (std::size_t t = begin; t < end; ++t) {
       while (t >= sequence->begin + sequence->count) ++sequence;

@@ -22,7 +22,7 @@ void Mlp::forward(Context& context, const float* x, const std::vector<float>& no
   multiply(products, context.activations, context.kernels, context.pool);
 
   context.activations.prepare(tokens, wide, output, context.kernels);
-  context.pool.run(tokens, 6, [&](std::size_t begin, std::size_t end, std::size_t) {
+  context.pool.run(tokens, row_grain(tokens, context.pool), [&](std::size_t begin, std::size_t end, std::size_t) {
     for (std::size_t token = begin; token < end; ++token) {
       context.kernels.silu_mul(gate + token * wide, up + token * wide, wide);
       context.activations.write(token, gate + token * wide);
