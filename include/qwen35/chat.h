@@ -175,6 +175,29 @@ class Chat {
   Reply stream(std::string_view prompt, const GenerateOptions& options, const OnPiece& on_piece);
   Reply stream(std::span<const Message> messages, const GenerateOptions& options, const OnPiece& on_piece);
 
+  /// Goes on with `text` as it stands, without the chat template: the model continues a document. No thinking and no
+  /// tool calls are set apart: Reply::text is what was generated, white space and tags like <think> included, up to
+  /// <|im_end|>, <|endoftext|>, a stop string or `max_tokens`. Control tokens in `text` are plain characters; the other
+  /// form takes any tokens. Beginnings that were computed before are not computed again. The conversation, messages()
+  /// and last_reply() stay as they were. Options that belong to the template or to tools (system_prompt,
+  /// enable_thinking, tools and so on) have no effect. `on_piece` may be empty; return false to stop. Throws
+  /// invalid_argument for an empty prompt, an id outside the vocabulary or bad options, context_limit when no room is
+  /// left for a token, not_loaded.
+  Reply complete(std::string_view text, const GenerateOptions& options = {}, const OnPiece& on_piece = {});
+  Reply complete(std::span<const std::int32_t> tokens, const GenerateOptions& options = {},
+                 const OnPiece& on_piece = {});
+
+  /// The tokens of a text. `control_tokens`: <|im_end|> and the like in it become those tokens (for trusted text);
+  /// otherwise they are plain characters. Safe while another thread makes a reply with this Chat, but not while one
+  /// loads, unloads or moves it. Throws not_loaded.
+  [[nodiscard]] std::vector<std::int32_t> tokenize(std::string_view text, bool control_tokens = false) const;
+  /// The text of tokens, control tokens included, as well-formed UTF-8: what is cut inside a character is U+FFFD.
+  /// Threads as for tokenize(). Throws invalid_argument naming an id outside the vocabulary, not_loaded.
+  [[nodiscard]] std::string detokenize(std::span<const std::int32_t> tokens) const;
+  /// Tokens that the prompt of stream(messages, options) takes, replies of ours counted as they were sampled. Computes
+  /// nothing. Threads as for tokenize(), and not beside set_tools(). Throws like generate(), but never context_limit.
+  [[nodiscard]] std::size_t count_tokens(std::span<const Message> messages, const GenerateOptions& options = {}) const;
+
   /// The last reply with its thinking, tool calls, finish reason and metrics; an empty one before the first.
   [[nodiscard]] const Reply& last_reply() const;
 
@@ -212,8 +235,16 @@ class Chat {
   void reset_conversation();
 
   /// Another conversation over the same loaded weights, a copy of this one up to now; each goes its own way. What both
-  /// share, and what any of them computed, is not computed again. Throws not_loaded.
+  /// share, and what any of them computed, is not computed again: also each other's replies, as they were sampled, are
+  /// known to all of them. A fork takes memory for a state when it first computes something; one of an empty Chat costs
+  /// next to nothing until then. Different threads may make and use forks, but a call of fork() is a call on this Chat.
+  /// Throws not_loaded.
   [[nodiscard]] Chat fork();
+
+  /// Gives the memory of the conversation's state back: for a Chat that will be idle, e.g. in a pool. What it holds
+  /// becomes a checkpoint within LoadOptions::session_memory, from which the next call goes on if it is still there
+  /// then. Ends a reply in progress; nothing when unloaded.
+  void release_state();
 
   /// Writes the conversation and the state it stands in to `file`, which another run of the same model continues from
   /// without computing anything twice. Replaces `file` in one step. Throws not_loaded, or bad_file when it cannot

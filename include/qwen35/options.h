@@ -6,6 +6,8 @@
 #include <optional>
 #include <stop_token>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 namespace qwen35 {
@@ -41,7 +43,26 @@ struct LogitBias {
   float bias = 0;  ///< in [-100, 100]
 };
 
-struct ToolCall;  // qwen35/message.h
+struct ToolCall;      // qwen35/message.h
+struct TokenLogprob;  // qwen35/chat.h
+
+/// Whether a reply calls tools. Whatever it is, the prompt is the same: nothing is computed again because of it.
+struct ToolChoice {
+  enum class Kind {
+    automatic,  ///< the model decides
+    none,       ///< no calls: <tool_call> is barred, and markup that the model spells otherwise is text
+    required,   ///< at least one: behind the thinking the reply begins with a call, the model chooses the function
+    function,   ///< the same with a call of `name`
+  };
+  Kind kind = Kind::automatic;
+  std::string name = {};  ///< kind function
+
+  static ToolChoice automatic() { return {}; }
+  static ToolChoice none() { return {.kind = Kind::none}; }
+  static ToolChoice required() { return {.kind = Kind::required}; }
+  static ToolChoice function(std::string name) { return {.kind = Kind::function, .name = std::move(name)}; }
+  bool operator==(const ToolChoice&) const = default;
+};
 
 /// How one reply is produced.
 struct GenerateOptions {
@@ -58,6 +79,12 @@ struct GenerateOptions {
   std::optional<std::uint64_t> seed = {};  ///< repeatable on one backend; nullopt: drawn from the system
   /// JSON array of tool definitions (OpenAI form) for this call; "": those of Chat::set_tools(); "[]": none.
   std::string tools = {};
+  /// With Kind::required and Kind::function the call's opening and the function's name are written for the model or
+  /// held to the names of `tools`; the arguments are its own. The reply does not end inside that call, but for
+  /// max_tokens, a loop or a cancel (Reply::truncated_tool_call), and may go on behind it. Throws invalid_argument when
+  /// there are no tools, none of that name, a name that no call can be written with, or the answer has a form.
+  ToolChoice tool_choice = {};
+  int max_tool_calls = 0;  ///< the reply ends behind this many calls; 0: the model decides
 
   float min_p = 0;              ///< in [0, 1): drops tokens less likely than this share of the best one; 0: off
   float presence_penalty = 0;   ///< in [-2, 2]: off the logit of a token that the reply has, once
@@ -67,7 +94,7 @@ struct GenerateOptions {
   bool loop_guard = true;              ///< ends a reply that goes round in circles (FinishReason::loop)
   bool allow_empty = false;            ///< may the reply be empty? Otherwise its end is barred until there is some text
   std::vector<std::string> stop = {};  ///< the answer ends before the first of these (at most 16 of 256 bytes)
-  bool logprobs = false;               ///< fill Reply::logprobs
+  bool logprobs = false;               ///< fill Reply::logprobs; tokens written for the model have none
   int top_logprobs = 0;                ///< with the likeliest alternatives of each token, 0 to 20
 
   // The answer (not the thinking) follows a form; at most one of the three. See docs/constrained-output.md.
@@ -80,6 +107,13 @@ struct GenerateOptions {
   HistoryForm history = HistoryForm::sampled;
   /// Called with each tool call as soon as it is whole, on the thread that makes the reply.
   std::function<void(const ToolCall&)> on_tool_call = {};
+  /// Called with each piece of the thinking as soon as it is known, on the thread that makes the reply; UTF-8, none cut
+  /// inside a character. White space that may be the thinking's last is held back, so that the pieces put together are
+  /// Reply::thinking. Those of a thought come before the pieces of the answer behind it.
+  std::function<void(std::string_view piece)> on_thinking = {};
+  /// Called with each token of the answer when it is taken, before the piece that it belongs to, on the thread that
+  /// makes the reply: what goes to Reply::logprobs, one after the other. Implies `logprobs`.
+  std::function<void(const TokenLogprob&)> on_logprob = {};
   std::stop_token cancel = {};  ///< stops this call only; one requested before it is honoured, one after it harmless
 };
 

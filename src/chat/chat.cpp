@@ -72,6 +72,19 @@ Reply Chat::stream(std::span<const Message> messages, const GenerateOptions& opt
   return impl().run(impl().start(messages, options), on_piece);
 }
 
+namespace {
+[[noreturn]] void not_yet(const char* what) {
+  throw Error(ErrorCode::unsupported, std::string(what) + " is being written");
+}
+}  // namespace
+
+Reply Chat::complete(std::string_view, const GenerateOptions&, const OnPiece&) { not_yet("complete()"); }
+Reply Chat::complete(std::span<const std::int32_t>, const GenerateOptions&, const OnPiece&) { not_yet("complete()"); }
+std::vector<std::int32_t> Chat::tokenize(std::string_view, bool) const { not_yet("tokenize()"); }
+std::string Chat::detokenize(std::span<const std::int32_t>) const { not_yet("detokenize()"); }
+std::size_t Chat::count_tokens(std::span<const Message>, const GenerateOptions&) const { not_yet("count_tokens()"); }
+void Chat::release_state() { not_yet("release_state()"); }
+
 const Reply& Chat::last_reply() const { return impl().last_reply(); }
 
 void Chat::cancel() noexcept {
