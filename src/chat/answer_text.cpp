@@ -76,6 +76,7 @@ void AnswerText::append(std::string_view prose) {
   const std::size_t last = prose.find_last_not_of(kWhiteSpace);
   if (last != std::string_view::npos) solid_ = text_.size() + last + 1;
   text_ += prose;
+  if (!trim_) solid_ = text_.size();
 }
 
 }  // namespace qwen35

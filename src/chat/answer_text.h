@@ -22,9 +22,11 @@ class AnswerText {
  public:
   /// `tools`: the definitions the model was given, or null; must outlive this object. `stop` looks at prose alone: not
   /// at white space before the answer, nor inside tool calls, nor across one.
-  /// `calls` false: tool-call markup is text like any other (in an answer that follows a form).
-  explicit AnswerText(const nlohmann::ordered_json& tools, StopStrings stop = StopStrings(), bool calls = true)
-      : calls_(calls), calls_in_text_(tools), stop_(std::move(stop)) {}
+  /// `calls` false: tool-call markup is text like any other (in an answer that follows a form). `trim` false: white
+  /// space around the text belongs to it, and stop strings look there too.
+  explicit AnswerText(const nlohmann::ordered_json& tools, StopStrings stop = StopStrings(), bool calls = true,
+                      bool trim = true)
+      : calls_(calls), trim_(trim), calls_in_text_(tools), stop_(std::move(stop)), begun_(!trim) {}
 
   /// Adds the bytes of one token. Behind a stop string nothing counts any more.
   void push(std::string_view bytes);
@@ -43,6 +45,8 @@ class AnswerText {
   [[nodiscard]] const std::string& text() const { return text_; }
   /// The calls so far.
   [[nodiscard]] const std::vector<ToolCall>& tool_calls() const { return tool_calls_; }
+  /// Inside a call, or what may become one.
+  [[nodiscard]] bool in_call() const { return calls_in_text_.in_call(); }
   /// After finish(): a call that the answer ends in.
   [[nodiscard]] const std::optional<UnfinishedCall>& unfinished_call() const { return unfinished_; }
 
@@ -52,13 +56,14 @@ class AnswerText {
   void append(std::string_view prose);
 
   bool calls_;
+  bool trim_;
   Utf8Stream utf8_;
   ToolCallStream calls_in_text_;
   StopStrings stop_;
   std::string text_;       ///< certain, white space at the end included
   std::size_t solid_ = 0;  ///< bytes of text_ up to its last character that is no white space
   std::size_t given_ = 0;  ///< bytes of text_ that were returned
-  bool begun_ = false;     ///< something else than white space came
+  bool begun_;             ///< something else than white space came
   std::vector<ToolCall> tool_calls_;
   std::size_t calls_given_ = 0;
   std::optional<UnfinishedCall> unfinished_;

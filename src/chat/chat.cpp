@@ -4,6 +4,7 @@
 
 #include "chat/chat_core.h"
 #include "chat/model_locator.h"
+#include "text/utf8.h"
 
 namespace qwen35 {
 
@@ -72,18 +73,26 @@ Reply Chat::stream(std::span<const Message> messages, const GenerateOptions& opt
   return impl().run(impl().start(messages, options), on_piece);
 }
 
-namespace {
-[[noreturn]] void not_yet(const char* what) {
-  throw Error(ErrorCode::unsupported, std::string(what) + " is being written");
+Reply Chat::complete(std::string_view text, const GenerateOptions& options, const OnPiece& on_piece) {
+  return impl().complete(tokenize(text), options, on_piece);
 }
-}  // namespace
 
-Reply Chat::complete(std::string_view, const GenerateOptions&, const OnPiece&) { not_yet("complete()"); }
-Reply Chat::complete(std::span<const std::int32_t>, const GenerateOptions&, const OnPiece&) { not_yet("complete()"); }
-std::vector<std::int32_t> Chat::tokenize(std::string_view, bool) const { not_yet("tokenize()"); }
-std::string Chat::detokenize(std::span<const std::int32_t>) const { not_yet("detokenize()"); }
-std::size_t Chat::count_tokens(std::span<const Message>, const GenerateOptions&) const { not_yet("count_tokens()"); }
-void Chat::release_state() { not_yet("release_state()"); }
+Reply Chat::complete(std::span<const std::int32_t> tokens, const GenerateOptions& options, const OnPiece& on_piece) {
+  return impl().complete({tokens.begin(), tokens.end()}, options, on_piece);
+}
+
+std::vector<std::int32_t> Chat::tokenize(std::string_view text, bool control_tokens) const {
+  const Tokenizer& tokenizer = impl().tokenizer();
+  return control_tokens ? tokenizer.encode_with_special(text) : tokenizer.encode(text);
+}
+
+std::string Chat::detokenize(std::span<const std::int32_t> tokens) const {
+  return to_valid_utf8(impl().tokenizer().decode(tokens));
+}
+
+std::size_t Chat::count_tokens(std::span<const Message> messages, const GenerateOptions& options) const {
+  return impl().count_tokens(messages, options);
+}
 
 const Reply& Chat::last_reply() const { return impl().last_reply(); }
 
@@ -106,6 +115,8 @@ Chat Chat::fork() {
   auto shared = impl().share();
   return Chat(std::make_shared<Impl>(std::move(shared), impl().conversation()));
 }
+
+void Chat::release_state() { impl().release_state(); }
 
 void Chat::save_session(const std::filesystem::path& file) { impl().save_session(file); }
 void Chat::load_session(const std::filesystem::path& file) { impl().load_session(file); }

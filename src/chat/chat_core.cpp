@@ -19,10 +19,16 @@ namespace {
 constexpr std::size_t kPartialSpacing = 4;
 
 Prompt prompt_of(const Turn& turn, double prepare_ms) {
-  return {.tokens = turn.tokens, .thinking = turn.thinking, .tools = turn.tools_json, .prepare_ms = prepare_ms};
+  return {.tokens = turn.tokens,
+          .thinking = turn.thinking,
+          .document = false,
+          .tools = turn.tools_json,
+          .prepare_ms = prepare_ms};
 }
 
 }  // namespace
+
+ChatCore::ChatCore(std::shared_ptr<SharedModel> shared) : ChatCore(shared, Conversation(shared->replies())) {}
 
 ChatCore::ChatCore(std::shared_ptr<SharedModel> shared, Conversation conversation)
     : shared_(std::move(shared)), conversation_(std::move(conversation)) {
@@ -72,6 +78,44 @@ Reply ChatCore::run(std::shared_ptr<ReplyStream::Engine> reply, const Chat::OnPi
   return reply->reply();
 }
 
+Reply ChatCore::complete(std::vector<TokenId> tokens, const GenerateOptions& options, const Chat::OnPiece& on_piece) {
+  end_active();
+  require_loaded();
+  if (tokens.empty()) {
+    throw Error(ErrorCode::invalid_argument, "the prompt is empty; expected at least one token to go on from");
+  }
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    if (tokens[i] >= 0 && static_cast<std::size_t>(tokens[i]) < model_->vocabulary) continue;
+    throw Error(ErrorCode::invalid_argument, "token " + std::to_string(i) + " of the prompt is " +
+                                                 std::to_string(tokens[i]) + "; the vocabulary has tokens 0 to " +
+                                                 std::to_string(model_->vocabulary - 1));
+  }
+  GenerateOptions plain = options;
+  plain.tool_choice = {};
+  plain.max_tool_calls = 0;
+  Prompt prompt{.tokens = std::move(tokens), .thinking = false, .document = true, .tools = nullptr, .prepare_ms = 0};
+  Generation generation(*model_, session(), std::move(prompt), plain, Cancellation(cancelled_, options.cancel));
+  std::string piece;
+  while (generation.advance(piece)) {
+    if (on_piece && !on_piece(piece)) {
+      generation.stop();
+      break;
+    }
+  }
+  clear_cancel();
+  session_->checkpoint();
+  return std::move(generation.reply());
+}
+
+const Tokenizer& ChatCore::tokenizer() const {
+  require_loaded();
+  return model_->tokenizer;
+}
+
+std::size_t ChatCore::count_tokens(std::span<const Message> messages, const GenerateOptions& options) const {
+  return conversation_.count_tokens(tokenizer(), messages, options, model_->info.context);
+}
+
 void ChatCore::set_messages(std::vector<Message> messages) {
   end_active();
   conversation_.set_messages(std::move(messages));
@@ -105,21 +149,22 @@ std::size_t ChatCore::prefill(std::string_view partial_prompt, const GenerateOpt
   const std::vector<TokenId> tokens = conversation_.beginning(model_->tokenizer, partial_prompt, options);
   if (tokens.empty() || tokens.size() >= model_->info.context) return 0;
   // The timeline may be ahead of what is known now; all but the last token of it are then enough.
-  const std::size_t before = session_->align(tokens);
+  Session& session = this->session();
+  const std::size_t before = session.align(tokens);
   const std::vector<std::size_t> marks = checkpoint_marks(tokens, before, model_->control.im_start);
   const Cancellation cancelled(cancelled_, options.cancel);
-  const bool whole = session_->feed(std::span(tokens).subspan(before), cancelled, marks);
-  session_->rest();
+  const bool whole = session.feed(std::span(tokens).subspan(before), cancelled, marks);
+  session.rest();
   if (!whole) return 0;
   // The next transcript may take back any of these words.
-  if (session_->since_checkpoint() >= kPartialSpacing) session_->checkpoint();
+  if (session.since_checkpoint() >= kPartialSpacing) session.checkpoint();
   return tokens.size() - before;
 }
 
 std::shared_ptr<SharedModel> ChatCore::share() {
   end_active();
   require_loaded();
-  session_->checkpoint();
+  if (session_ != nullptr) session_->checkpoint();
   return shared_;
 }
 
@@ -129,7 +174,7 @@ void ChatCore::save_session(const std::filesystem::path& file) {
   const std::span<const TokenId> tokens = SessionFile::tokens(conversation_);
   std::unique_ptr<Snapshot> snapshot;
   if (!tokens.empty()) {
-    const std::size_t kept = session_->align(tokens);
+    const std::size_t kept = session().align(tokens);
     session_->feed(tokens.subspan(kept), {});
     session_->rest();
     snapshot = session_->snapshot();
@@ -140,15 +185,15 @@ void ChatCore::save_session(const std::filesystem::path& file) {
 void ChatCore::load_session(const std::filesystem::path& file) {
   end_active();
   require_loaded();
-  SessionFile::Loaded loaded = SessionFile::load(file, *model_);
-  if (loaded.snapshot != nullptr) session_->take_over(loaded.tokens, loaded.snapshot);
+  SessionFile::Loaded loaded = SessionFile::load(file, *model_, shared_->replies());
+  if (loaded.snapshot != nullptr) session().take_over(loaded.tokens, loaded.snapshot);
   conversation_ = std::move(loaded.conversation);
 }
 
 void ChatCore::unload(const UnloadOptions& options) {
   end_active();
   if (!is_loaded()) return;
-  if (options.keep_session > 0) session_->checkpoint();
+  if (options.keep_session > 0 && session_ != nullptr) session_->checkpoint();
   session_.reset();
   model_.reset();
   if (!shared_->in_use()) shared_->checkpoints().shrink_to(options.keep_session);
@@ -160,14 +205,28 @@ void ChatCore::unload(const UnloadOptions& options) {
 void ChatCore::reload() {
   if (is_loaded()) return;
   std::shared_ptr<Model> model = shared_->acquire();
-  session_ = std::make_unique<Session>(*model->backend, model->batcher, shared_->checkpoints());
   info_ = model->info;
   model_ = std::move(model);
 }
 
+void ChatCore::release_state() {
+  end_active();
+  if (session_ == nullptr) return;
+  session_->checkpoint();
+  session_.reset();
+}
+
+/// Made when it is first needed: a conversation that is only listed or waits in a pool holds no state.
+Session& ChatCore::session() {
+  if (session_ == nullptr)
+    session_ = std::make_unique<Session>(*model_->backend, model_->batcher, shared_->checkpoints());
+  return *session_;
+}
+
 std::size_t ChatCore::memory_bytes() const {
   const std::size_t kept = shared_->checkpoints().memory_bytes();
-  return is_loaded() ? model_->memory_bytes() + session_->memory_bytes() + kept : kept;
+  const std::size_t state = session_ != nullptr ? session_->memory_bytes() : 0;
+  return is_loaded() ? model_->memory_bytes() + state + kept : kept;
 }
 
 void ChatCore::end_active() {
@@ -183,7 +242,7 @@ void ChatCore::require_loaded() const {
 ReplyStream::Engine::Engine(ChatCore& core, Turn turn, double prepare_ms, const GenerateOptions& options)
     : core_(&core),
       turn_(std::move(turn)),
-      generation_(*core.model_, *core.session_, prompt_of(turn_, prepare_ms), options,
+      generation_(*core.model_, core.session(), prompt_of(turn_, prepare_ms), options,
                   Cancellation(core.cancelled_, options.cancel)) {}
 
 bool ReplyStream::Engine::advance(std::string& piece) {

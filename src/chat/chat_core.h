@@ -21,7 +21,9 @@ namespace qwen35 {
 /// What a Chat is made of: a model that can be unloaded, its session, the conversation, and the reply in progress.
 class ChatCore {
  public:
-  explicit ChatCore(std::shared_ptr<SharedModel> shared, Conversation conversation = {});
+  explicit ChatCore(std::shared_ptr<SharedModel> shared);
+  /// `conversation` must remember its replies where those of `shared` are.
+  ChatCore(std::shared_ptr<SharedModel> shared, Conversation conversation);
   ChatCore(const ChatCore&) = delete;
   ChatCore& operator=(const ChatCore&) = delete;
   ~ChatCore();
@@ -33,6 +35,8 @@ class ChatCore {
   std::shared_ptr<ReplyStream::Engine> restart(const GenerateOptions& options);
   /// Computes a whole reply. `on_piece` may be empty.
   static Reply run(std::shared_ptr<ReplyStream::Engine> reply, const Chat::OnPiece& on_piece);
+  /// Computes what follows `tokens`, which are no chat; see Chat::complete.
+  Reply complete(std::vector<TokenId> tokens, const GenerateOptions& options, const Chat::OnPiece& on_piece);
   void cancel() noexcept { cancelled_.store(true, std::memory_order_relaxed); }
 
   bool clear_cancel() noexcept { return cancelled_.exchange(false, std::memory_order_relaxed); }
@@ -47,12 +51,16 @@ class ChatCore {
 
   [[nodiscard]] const Conversation& conversation() const { return conversation_; }
   [[nodiscard]] const Reply& last_reply() const { return last_reply_; }
+  /// Throws not_loaded.
+  [[nodiscard]] const Tokenizer& tokenizer() const;
+  [[nodiscard]] std::size_t count_tokens(std::span<const Message> messages, const GenerateOptions& options) const;
   void set_messages(std::vector<Message> messages);
   void set_tools(std::string tools);
   void reset();
 
   void unload(const UnloadOptions& options);
   void reload();
+  void release_state();
   [[nodiscard]] bool is_loaded() const { return model_ != nullptr; }
   [[nodiscard]] std::size_t memory_bytes() const;
   [[nodiscard]] const ModelInfo& info() const { return info_; }
@@ -63,10 +71,11 @@ class ChatCore {
   std::shared_ptr<ReplyStream::Engine> start_with(const MakeTurn& make_turn, const GenerateOptions& options);
   void end_active();
   void require_loaded() const;
+  Session& session();
 
   std::shared_ptr<SharedModel> shared_;
   std::shared_ptr<Model> model_;      ///< null: unloaded
-  std::unique_ptr<Session> session_;  ///< null: unloaded; freed before the model
+  std::unique_ptr<Session> session_;  ///< null until something is computed; freed before the model
   ModelInfo info_;
   Conversation conversation_;
   Reply last_reply_;

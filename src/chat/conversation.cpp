@@ -68,6 +68,12 @@ std::size_t reserve_for_reply(const GenerateOptions& options, std::size_t contex
   return std::min(answer + thinking, context / 4);
 }
 
+PrefixKey key_of(std::span<const TokenId> tokens) {
+  TokenHash hash;
+  hash.add(tokens);
+  return hash.key();
+}
+
 }  // namespace
 
 void Conversation::set_messages(std::vector<Message> messages) {
@@ -130,6 +136,13 @@ Turn Conversation::same_turn(const Tokenizer& tokenizer, const GenerateOptions& 
   return next_turn(tokenizer, std::span(messages_).first(messages_.size() - 1), options, context);
 }
 
+std::size_t Conversation::count_tokens(const Tokenizer& tokenizer, std::span<const Message> messages,
+                                       const GenerateOptions& options, std::size_t context) const {
+  Conversation fresh(replies_);
+  fresh.default_tools_ = default_tools_;
+  return fresh.next_turn(tokenizer, messages, options, context).tokens.size();
+}
+
 std::vector<TokenId> Conversation::beginning(const Tokenizer& tokenizer, std::string_view prompt,
                                              const GenerateOptions& options) const {
   Turn turn;
@@ -154,11 +167,10 @@ void Conversation::commit(const Tokenizer& tokenizer, Turn&& turn, Message&& rep
   const std::vector<TokenId> line_end = tokenizer.encode(std::string_view("\n"));
   // The template ends each message with a newline after <|im_end|>, which the model does not write.
   fed.closing.insert(fed.closing.end(), line_end.begin(), line_end.end());
-  ReplyMemory::Reply memory{{}, reply, {}};
-  memory.before.add(std::span(fed.tokens).first(turn.reply_begin));
+  ReplyMemory::Reply memory{key_of(std::span(fed.tokens).first(turn.reply_begin)), reply, {}};
   memory.tokens.assign(fed.tokens.begin() + static_cast<std::ptrdiff_t>(turn.reply_begin), fed.tokens.end());
   memory.tokens.insert(memory.tokens.end(), fed.closing.begin(), fed.closing.end());
-  replies_.remember(std::move(memory));
+  replies_->remember(std::move(memory));
   turn.messages.push_back(std::move(reply));  // the last step that can fail
   messages_ = std::move(turn.messages);
   tools_ = std::move(turn.tools);
@@ -253,11 +265,10 @@ void Conversation::cut_reply(const Tokenizer& tokenizer, std::size_t tokens, std
   reply.content = std::string(trimmed(text));
   reply.tool_calls.clear();
   std::vector<TokenId> closing = tokenizer.encode_with_special("<|im_end|>\n");
-  ReplyMemory::Reply memory{{}, reply, {}};
-  memory.before.add(std::span(cut).first(reply_begin_));
+  ReplyMemory::Reply memory{key_of(std::span(cut).first(reply_begin_)), reply, {}};
   memory.tokens.assign(cut.begin() + static_cast<std::ptrdiff_t>(reply_begin_), cut.end());
   memory.tokens.insert(memory.tokens.end(), closing.begin(), closing.end());
-  replies_.remember(std::move(memory));
+  replies_->remember(std::move(memory));
   messages_.back() = std::move(reply);
   tokens_ = std::move(cut);
   closing_ = std::move(closing);
@@ -342,7 +353,7 @@ void Conversation::fill_tokens(const Tokenizer& tokenizer, Turn& turn, const Gen
     for (std::size_t i = 0; sampled && i < turn.messages.size(); ++i) {
       if (turn.messages[i].role != "assistant") continue;
       advance(chat.message_begin[i]);
-      const ReplyMemory::Reply* reply = replies_.find(before, turn.messages[i]);
+      const std::shared_ptr<const ReplyMemory::Reply> reply = replies_->find(before.key(), turn.messages[i]);
       if (reply == nullptr) continue;
       before.add(reply->tokens);
       append(reply->tokens);

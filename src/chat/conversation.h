@@ -4,11 +4,13 @@
 #include <qwen35/options.h>
 
 #include <cstddef>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/token.h"
@@ -36,10 +38,14 @@ struct FedTurn {
 };
 
 /// The messages and the tokens that were really fed for them. The template drops earlier thinking when it renders a
-/// history anew, so tokens once sampled are kept, also those of replies on other branches of the conversation. Knows no
-/// model. A value: copies go their own ways.
+/// history anew, so tokens once sampled are kept, also those of replies on other branches of the conversation and of
+/// other conversations that remember in the same place. Knows no model. A value: copies go their own ways.
 class Conversation {
  public:
+  /// `replies`: what this and other conversations over one model remember together; not null.
+  explicit Conversation(std::shared_ptr<ReplyMemory> replies = std::make_shared<ReplyMemory>())
+      : replies_(std::move(replies)) {}
+
   [[nodiscard]] const std::vector<Message>& messages() const { return messages_; }
   /// Replaces everything. Throws invalid_argument for an unknown role or arguments that are not a JSON object.
   void set_messages(std::vector<Message> messages);
@@ -58,6 +64,9 @@ class Conversation {
                                const GenerateOptions& options, std::size_t context) const;
   /// The turn that makes the last reply anew. Throws invalid_argument when the last message is not one.
   [[nodiscard]] Turn same_turn(const Tokenizer& tokenizer, const GenerateOptions& options, std::size_t context) const;
+  /// Tokens that next_turn() of these messages has. Reads nothing that a turn changes.
+  [[nodiscard]] std::size_t count_tokens(const Tokenizer& tokenizer, std::span<const Message> messages,
+                                         const GenerateOptions& options, std::size_t context) const;
   /// The tokens of a turn whose `prompt` is not whole yet, as far as they are likely to stay: without its last word.
   [[nodiscard]] std::vector<TokenId> beginning(const Tokenizer& tokenizer, std::string_view prompt,
                                                const GenerateOptions& options) const;
@@ -93,7 +102,7 @@ class Conversation {
   std::vector<TokenId> closing_;  ///< what ends the last turn: <|im_end|> where the model did not, and the line end
   std::size_t reply_begin_ = 0;   ///< where in tokens_ the last reply's <|im_start|>assistant stands
   std::size_t answer_begin_ = 0;  ///< where its thinking is over
-  ReplyMemory replies_;
+  std::shared_ptr<ReplyMemory> replies_;
 };
 
 }  // namespace qwen35

@@ -32,12 +32,18 @@ Generation::Generation(Model& model, Session& session, Prompt prompt, const Gene
       tools_(std::move(prompt.tools)),
       context_(model.info.context),
       max_tokens_(checked("max_tokens", options.max_tokens, 1)),
+      document_(prompt.document),
       allow_empty_(options.allow_empty),
+      may_call_(options.tool_choice.kind != ToolChoice::Kind::none),
+      max_tool_calls_(checked("max_tool_calls", options.max_tool_calls, 0)),
       on_tool_call_(options.on_tool_call),
+      on_thinking_(options.on_thinking),
+      on_logprob_(options.on_logprob),
       chooser_(model, options),
+      opening_(call_opening(options, tools_, model.tokenizer, model.grammars)),
       fed_{std::move(prompt.tokens), {}, 0},
       thinking_(prompt.thinking),
-      answer_(tools_, StopStrings(options.stop), !chooser_.constrained()),
+      answer_(tools_, StopStrings(options.stop), !document_ && may_call_ && !chooser_.constrained(), !document_),
       worked_ms_(prompt.prepare_ms) {
   const std::size_t max_thinking = checked("max_thinking_tokens", options.max_thinking_tokens, 0);
   if (fed_.tokens.size() >= context_) {
@@ -60,7 +66,8 @@ Generation::Generation(Model& model, Session& session, Prompt prompt, const Gene
                                               " tokens but the shortest answer of the form asked for takes " +
                                               std::to_string(least) + "; shorten it, or reset it");
   }
-  if (options.enable_thinking) thinking_budget_ = std::min(max_thinking, room() - std::min(room(), reserve));
+  if (options.enable_thinking && !document_)
+    thinking_budget_ = std::min(max_thinking, room() - std::min(room(), reserve));
   reply_.metrics.prompt_tokens = fed_.tokens.size();
   if (!thinking_) fed_.answer_begin = fed_.tokens.size();
   if (options.loop_guard) loop_guard_.emplace();
@@ -75,7 +82,13 @@ bool Generation::advance(std::string& piece) {
       end(FinishReason::cancelled);
       break;
     }
-    if (!ended_) take(choose());
+    if (!ended_) {
+      if (opening_ && !thinking_) {
+        open_call();
+      } else {
+        take(choose());
+      }
+    }
     if (ended_) break;
     piece = answer_.take();
     if (!piece.empty()) break;
@@ -164,8 +177,9 @@ TokenId Generation::choose() {
 TokenChooser::Place Generation::place() const {
   // With nothing left to think with, the tag would only be closed again.
   return {.in_answer = !thinking_,
-          .may_think = thinking_ || (thinking_budget_ > 0 && !chooser_.constrained()),
-          .may_end = thinking_ || has_answer_ || allow_empty_,
+          .may_think = document_ || thinking_ || (thinking_budget_ > 0 && !chooser_.constrained()),
+          .may_end = thinking_ || ((has_answer_ || allow_empty_) && !in_first_call_),
+          .may_call = may_call_ || thinking_,
           .room = closing_form_ ? chooser_.least_tokens()
                                 : std::min(max_tokens_ - std::min(max_tokens_, reply_.metrics.reply_tokens), room())};
 }
@@ -181,8 +195,10 @@ void Generation::take(TokenId token) {
   if (thinking_) {
     take_thought(token);
   } else {
-    if (auto logprob = chooser_.logprob(token); logprob && !ends_turn(token))
+    if (auto logprob = chooser_.logprob(token); logprob && !ends_turn(token)) {
       reply_.logprobs.push_back(std::move(*logprob));
+      if (on_logprob_) on_logprob_(reply_.logprobs.back());
+    }
     take_answer(token);
   }
   if (loop_guard_ && !ended_) watch_for_loops(token, thought);
@@ -215,22 +231,28 @@ void Generation::take_thought(TokenId token) {
   fed_.tokens.push_back(token);
   if (token == model_.control.think_end) {
     thinking_ = false;
-    if (chooser_.constrained()) {  // the form begins right here, so what the model would write first is written for it
+    thought_.close();
+    tell_thought();
+    // A form or a call begins right here, so what the model would write first is written for it.
+    if (chooser_.constrained() || opening_) {
       const std::vector<TokenId>& blank = model_.control.blank_line;
       if (room() > blank.size()) fed_.tokens.insert(fed_.tokens.end(), blank.begin(), blank.end());
     }
     fed_.answer_begin = fed_.tokens.size();
+    if (opening_) open_call();
     return;
   }
-  if (!model_.tokenizer.is_added(token)) reply_.thinking += thinking_utf8_.push(model_.tokenizer.token_bytes(token));
+  if (!model_.tokenizer.is_added(token)) {
+    thought_.push(model_.tokenizer.token_bytes(token));
+    tell_thought();
+  }
   if (thinking_budget_ == 0) close_thinking();
 }
 
 void Generation::take_answer(TokenId token) {
   const ControlTokens& control = model_.control;
-  if (token == control.think) {
+  if (token == control.think && !document_) {
     thinking_ = true;
-    if (!reply_.thinking.empty()) reply_.thinking = std::string(trimmed(reply_.thinking)) + '\n';
     fed_.tokens.push_back(token);
     ++reply_.metrics.thinking_tokens;
     if (--thinking_budget_ == 0) close_thinking();
@@ -243,9 +265,8 @@ void Generation::take_answer(TokenId token) {
     return;
   }
   fed_.tokens.push_back(token);
-  const bool is_text =
-      !model_.tokenizer.is_added(token) || token == control.tool_call || token == control.tool_call_end;
-  if (is_text) {
+  const std::size_t calls = answer_.tool_calls().size();
+  if (is_text(token)) {
     const std::string_view bytes = model_.tokenizer.token_bytes(token);
     has_answer_ = has_answer_ || !trimmed(bytes).empty();
     answer_.push(bytes);
@@ -254,6 +275,11 @@ void Generation::take_answer(TokenId token) {
     }
     if (answer_.stopped_by()) {
       end(FinishReason::stop);
+      return;
+    }
+    in_first_call_ = in_first_call_ && answer_.tool_calls().empty() && answer_.in_call();
+    if (max_tool_calls_ > 0 && calls < max_tool_calls_ && answer_.tool_calls().size() >= max_tool_calls_) {
+      end_after_call();
       return;
     }
   }
@@ -275,7 +301,38 @@ void Generation::close_thinking() {
   reply_.metrics.thinking_tokens += close.size();
   answer_.push("\n\n");
   thinking_ = false;
+  thought_.close();
+  tell_thought();
   fed_.answer_begin = fed_.tokens.size();
+  if (opening_) open_call();
+}
+
+/// Writes the beginning of the call that was asked for. None of it has logits, so none is drawn.
+void Generation::open_call() {
+  CallOpening opening = std::move(*opening_);
+  opening_.reset();
+  for (const TokenId token : opening.tokens) {
+    chooser_.take(token, place());
+    take_answer(token);
+    if (!ended_ && room() == 0) end(FinishReason::length);
+    if (ended_) return;
+  }
+  in_first_call_ = true;
+  if (opening.form) chooser_.begin(std::move(*opening.form));
+}
+
+/// The last call that may be made is whole: what would close its markup is left for the next turn to feed.
+void Generation::end_after_call() {
+  if (fed_.tokens.back() != model_.control.tool_call_end) {
+    const bool new_line = model_.tokenizer.token_bytes(fed_.tokens.back()).ends_with('\n');
+    fed_.closing = model_.tokenizer.encode_with_special(new_line ? "</tool_call>" : "\n</tool_call>");
+  }
+  end(FinishReason::stop);
+}
+
+void Generation::tell_thought() {
+  if (!on_thinking_) return;
+  if (const std::string piece = thought_.take(); !piece.empty()) on_thinking_(piece);
 }
 
 void Generation::end(FinishReason reason) {
@@ -290,8 +347,9 @@ void Generation::end(FinishReason reason) {
   }
   if (thinking_ || fed_.tokens.back() != model_.control.im_end) fed_.closing.push_back(model_.control.im_end);
 
-  reply_.thinking += thinking_utf8_.finish();
-  reply_.thinking = std::string(trimmed(reply_.thinking));
+  thought_.close();
+  tell_thought();
+  reply_.thinking = thought_.text();
   rest_ = answer_.finish();
   reply_.text = answer_.text();
   reply_.tool_calls = answer_.tool_calls();
@@ -317,6 +375,13 @@ void Generation::note_text() {
 const std::vector<TokenId>& Generation::thinking_close() const {
   const bool new_line = model_.tokenizer.token_bytes(fed_.tokens.back()).ends_with('\n');
   return new_line ? model_.control.close_thinking_line : model_.control.close_thinking;
+}
+
+/// Of the answer. A document shows tags too, but not what only shapes a chat.
+bool Generation::is_text(TokenId token) const {
+  const ControlTokens& control = model_.control;
+  if (!model_.tokenizer.is_added(token) || token == control.tool_call || token == control.tool_call_end) return true;
+  return document_ && !model_.tokenizer.decode(std::span(&token, 1), true).empty();
 }
 
 bool Generation::ends_turn(TokenId token) const {

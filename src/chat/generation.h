@@ -16,13 +16,14 @@
 #include "base/cancellation.h"
 #include "base/token.h"
 #include "chat/answer_text.h"
+#include "chat/call_opening.h"
 #include "chat/conversation.h"
 #include "chat/lookup.h"
 #include "chat/loop_guard.h"
 #include "chat/model.h"
 #include "chat/session.h"
+#include "chat/thought_text.h"
 #include "chat/token_chooser.h"
-#include "text/utf8_stream.h"
 
 namespace qwen35 {
 
@@ -30,6 +31,7 @@ namespace qwen35 {
 struct Prompt {
   std::vector<TokenId> tokens;   ///< the whole history, this turn's included, up to where the model goes on
   bool thinking = false;         ///< they end inside <think>
+  bool document = false;         ///< they are no chat: what is generated is text, thinking and calls not set apart
   nlohmann::ordered_json tools;  ///< the definitions the model was given, or null
   double prepare_ms = 0;         ///< what rendering and encoding took; counted in the reply's times
 };
@@ -71,10 +73,14 @@ class Generation {
   void take_thought(TokenId token);
   void take_answer(TokenId token);
   void close_thinking();
+  void open_call();
+  void end_after_call();
+  void tell_thought();
   void end(FinishReason reason);
   void note_text();
   [[nodiscard]] const std::vector<TokenId>& thinking_close() const;
   [[nodiscard]] std::size_t room() const { return context_ - fed_.tokens.size(); }
+  [[nodiscard]] bool is_text(TokenId token) const;
   [[nodiscard]] bool ends_turn(TokenId token) const;
   [[nodiscard]] double elapsed_ms() const;
 
@@ -84,10 +90,18 @@ class Generation {
   const nlohmann::ordered_json tools_;
   const std::size_t context_;
   const std::size_t max_tokens_;
+  const bool document_;
   const bool allow_empty_;
+  const bool may_call_;
+  const std::size_t max_tool_calls_;  ///< 0: any number
   const std::function<void(const ToolCall&)> on_tool_call_;
+  const std::function<void(std::string_view)> on_thinking_;
+  const std::function<void(const TokenLogprob&)> on_logprob_;
   TokenChooser chooser_;
   std::optional<LoopGuard> loop_guard_;  ///< of the thinking, then of the answer
+
+  std::optional<CallOpening> opening_;  ///< still to be written
+  bool in_first_call_ = false;          ///< the one that opening_ began: the reply may not end in it
 
   FedTurn fed_;
   bool started_ = false;
@@ -105,7 +119,7 @@ class Generation {
 
   AnswerText answer_;
   std::string rest_;  ///< of the answer, known only at its end
-  Utf8Stream thinking_utf8_;
+  ThoughtText thought_;
   Reply reply_;
 
   // Times are those of the engine's own work: a slow consumer of a stream does not count.

@@ -18,23 +18,44 @@ std::optional<Constraint> Grammars::constraint(const GenerateOptions& options, c
   const std::string key = options.json_object       ? "object"
                           : options.grammar.empty() ? "schema " + options.json_schema
                                                     : "gbnf " + options.grammar;
-  const std::lock_guard hold(mutex_);
-  if (trie_ == nullptr) trie_ = std::make_shared<const TokenTrie>(tokenizer);
-  const auto known =
-      std::find_if(grammars_.begin(), grammars_.end(), [&](const auto& each) { return each.first == key; });
-  std::shared_ptr<const Grammar> grammar;
-  if (known != grammars_.end()) {
-    grammar = known->second;
-    grammars_.erase(known);
-  } else if (options.json_object) {
-    grammar = Grammar::any_json_object();
-  } else {
-    grammar =
-        options.grammar.empty() ? Grammar::from_json_schema(options.json_schema) : Grammar::from_gbnf(options.grammar);
+  return Constraint(find(key,
+                         [&] {
+                           if (options.json_object) return Grammar::any_json_object();
+                           return options.grammar.empty() ? Grammar::from_json_schema(options.json_schema)
+                                                          : Grammar::from_gbnf(options.grammar);
+                         }),
+                    trie(tokenizer), std::move(ends));
+}
+
+Constraint Grammars::follow(const std::string& gbnf, const Tokenizer& tokenizer) {
+  return Constraint(find("gbnf " + gbnf, [&] { return Grammar::from_gbnf(gbnf); }), trie(tokenizer));
+}
+
+/// The grammar kept as `key`, or a new one.
+template <typename Compile>
+std::shared_ptr<const Grammar> Grammars::find(const std::string& key, const Compile& compile) {
+  const auto is_key = [&](const auto& each) { return each.first == key; };
+  {
+    const std::lock_guard hold(mutex_);
+    const auto known = std::find_if(grammars_.begin(), grammars_.end(), is_key);
+    if (known != grammars_.end()) {
+      std::rotate(known, known + 1, grammars_.end());
+      return grammars_.back().second;
+    }
   }
+  std::shared_ptr<const Grammar> grammar = compile();
+  const std::lock_guard hold(mutex_);
+  const auto known = std::find_if(grammars_.begin(), grammars_.end(), is_key);
+  if (known != grammars_.end()) return known->second;  // somebody else was faster
   grammars_.emplace_back(key, grammar);
   if (grammars_.size() > kKept) grammars_.pop_front();
-  return Constraint(std::move(grammar), trie_, std::move(ends));
+  return grammar;
+}
+
+std::shared_ptr<const TokenTrie> Grammars::trie(const Tokenizer& tokenizer) {
+  const std::lock_guard hold(trie_mutex_);
+  if (trie_ == nullptr) trie_ = std::make_shared<const TokenTrie>(tokenizer);
+  return trie_;
 }
 
 }  // namespace qwen35

@@ -142,12 +142,14 @@ std::vector<std::byte> SessionFile::with_header(std::span<const std::byte> body,
   return bytes;
 }
 
-SessionFile::Loaded SessionFile::load(const std::filesystem::path& file, const Model& model) {
+SessionFile::Loaded SessionFile::load(const std::filesystem::path& file, const Model& model,
+                                      std::shared_ptr<ReplyMemory> replies) {
   const MappedFile mapped(file);
-  return parse(mapped.bytes(), file.string(), model);
+  return parse(mapped.bytes(), file.string(), model, std::move(replies));
 }
 
-SessionFile::Loaded SessionFile::parse(std::span<const std::byte> bytes, const std::string& name, const Model& model) {
+SessionFile::Loaded SessionFile::parse(std::span<const std::byte> bytes, const std::string& name, const Model& model,
+                                       std::shared_ptr<ReplyMemory> replies) {
   Header header;
   if (bytes.size() < sizeof header) refuse(name, "is shorter than its header; it is no session file, or was cut off");
   std::memcpy(&header, bytes.data(), sizeof header);
@@ -189,7 +191,7 @@ SessionFile::Loaded SessionFile::parse(std::span<const std::byte> bytes, const s
                                                  "\": load the model with the backend it was saved with");
   }
 
-  Loaded loaded;
+  Loaded loaded{.conversation = Conversation(std::move(replies)), .tokens = {}, .snapshot = {}};
   loaded.tokens.resize(header.tokens / sizeof(TokenId));
   if (!loaded.tokens.empty()) std::memcpy(loaded.tokens.data(), bytes.data() + header.description, header.tokens);
   const auto legal = [&](TokenId id) { return id >= 0 && static_cast<std::size_t>(id) < model.vocabulary; };
@@ -241,13 +243,16 @@ void SessionFile::remember_replies(Conversation& conversation, const Tokenizer& 
     if (message.role == "assistant") said.push_back(&message);
   }
   if (said.size() != replies.size()) return;
+  TokenHash before;
+  std::size_t hashed = 0;
   for (std::size_t i = 0; i < replies.size(); ++i) {
     const std::size_t begin = begins[replies[i]];
-    ReplyMemory::Reply reply{{}, *said[i], {}};
-    reply.before.add(std::span(tokens).first(begin));
+    before.add(std::span(tokens).subspan(hashed, begin - hashed));
+    hashed = begin;
+    ReplyMemory::Reply reply{before.key(), *said[i], {}};
     reply.tokens.assign(tokens.begin() + static_cast<std::ptrdiff_t>(begin),
                         tokens.begin() + static_cast<std::ptrdiff_t>(begins[replies[i] + 1]));
-    conversation.replies_.remember(std::move(reply));
+    conversation.replies_->remember(std::move(reply));
   }
 }
 

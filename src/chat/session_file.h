@@ -11,6 +11,7 @@
 #include "backend/backend.h"
 #include "chat/conversation.h"
 #include "chat/model.h"
+#include "chat/reply_memory.h"
 
 namespace qwen35 {
 
@@ -43,9 +44,12 @@ class SessionFile {
 
   /// Throws not_found, bad_file (cut off, damaged, of another version, nonsense inside) or invalid_argument (of another
   /// model or backend).
-  static Loaded load(const std::filesystem::path& file, const Model& model);
+  /// `replies`: where the conversation remembers, the replies of the file included.
+  static Loaded load(const std::filesystem::path& file, const Model& model,
+                     std::shared_ptr<ReplyMemory> replies = std::make_shared<ReplyMemory>());
   /// The same from memory; `name` is for messages.
-  static Loaded parse(std::span<const std::byte> bytes, const std::string& name, const Model& model);
+  static Loaded parse(std::span<const std::byte> bytes, const std::string& name, const Model& model,
+                      std::shared_ptr<ReplyMemory> replies = std::make_shared<ReplyMemory>());
   /// A file with this body, of which `description` and `tokens` bytes come first, and the header that goes with it.
   static std::vector<std::byte> with_header(std::span<const std::byte> body, std::size_t description,
                                             std::size_t tokens);

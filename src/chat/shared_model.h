@@ -6,11 +6,12 @@
 
 #include "chat/checkpoints.h"
 #include "chat/model.h"
+#include "chat/reply_memory.h"
 
 namespace qwen35 {
 
-/// A model that several conversations use, loaded while at least one of them wants it, and the checkpoints of them all,
-/// which outlive unloading. Thread-safe.
+/// A model that several conversations use, loaded while at least one of them wants it, and the checkpoints and replies
+/// of them all, which outlive unloading. Thread-safe.
 class SharedModel {
  public:
   /// `session_memory`: bytes for states and checkpoints together.
@@ -22,7 +23,10 @@ class SharedModel {
     const std::lock_guard hold(mutex_);
     if (std::shared_ptr<Model> model = model_.lock()) return model;
     std::shared_ptr<Model> model = loader_();
-    if (model->fingerprint != fingerprint_) checkpoints_.clear();  // the files have changed
+    if (model->fingerprint != fingerprint_) {  // the files have changed
+      checkpoints_.clear();
+      replies_->clear();
+    }
     fingerprint_ = model->fingerprint;
     model_ = model;
     return model;
@@ -32,6 +36,7 @@ class SharedModel {
     return !model_.expired();
   }
   [[nodiscard]] Checkpoints& checkpoints() { return checkpoints_; }
+  [[nodiscard]] const std::shared_ptr<ReplyMemory>& replies() const { return replies_; }
 
  private:
   mutable std::mutex mutex_;
@@ -39,6 +44,7 @@ class SharedModel {
   std::weak_ptr<Model> model_;
   std::uint64_t fingerprint_ = 0;
   Checkpoints checkpoints_;
+  const std::shared_ptr<ReplyMemory> replies_ = std::make_shared<ReplyMemory>();
 };
 
 }  // namespace qwen35

@@ -54,7 +54,7 @@ TokenChooser::TokenChooser(Model& model, const GenerateOptions& options)
           model.grammars.constraint(options, model.tokenizer, {model.control.im_end, model.control.endoftext})) {
   check_logit_bias(options.logit_bias, model.vocabulary);
   if (options.no_repeat_ngram != 0) ngrams_.emplace(options.no_repeat_ngram);
-  if (options.logprobs || options.top_logprobs != 0) logprobs_.emplace(options.top_logprobs);
+  if (options.logprobs || options.on_logprob || options.top_logprobs != 0) logprobs_.emplace(options.top_logprobs);
 }
 
 TokenId TokenChooser::choose(std::span<float> logits, std::span<const TokenId> tokens, const Place& place) {
@@ -65,10 +65,12 @@ TokenId TokenChooser::choose(std::span<float> logits, std::span<const TokenId> t
     bar(logits, control.im_end);
     bar(logits, control.endoftext);
   }
+  if (!place.may_call && control.tool_call >= 0) bar(logits, control.tool_call);
   // A form decides alone what may come; it rules out control tokens, and penalties could not make them likelier.
   if (constraint_ && place.in_answer) constraint_->mask(logits, place.room);
+  if (passing_ && place.in_answer) passing_->mask(logits);
   // Control tokens are exempt from every penalty: each turn ends in the same one, and it must not grow less likely.
-  if (ngrams_ && !constraint_) {  // a form may have to repeat itself
+  if (ngrams_ && !constraint_ && !passing_) {  // a form may have to repeat itself
     for (const TokenId id : ngrams_->banned()) {
       if (!model_.tokenizer.is_added(id)) bar(logits, id);
     }
@@ -82,6 +84,10 @@ TokenId TokenChooser::choose(std::span<float> logits, std::span<const TokenId> t
 
 void TokenChooser::take(TokenId token, const Place& place) {
   if (constraint_ && place.in_answer) constraint_->accept(token);
+  if (passing_ && place.in_answer) {
+    passing_->accept(token);
+    if (passing_->must_end()) passing_.reset();
+  }
   if (ngrams_) ngrams_->push(token);
   if (counts_ && !model_.tokenizer.is_added(token)) generated_.push_back(token);
 }

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "base/token.h"
@@ -28,6 +29,7 @@ class TokenChooser {
     bool in_answer = false;  ///< not in the thinking
     bool may_think = true;   ///< <think> may come
     bool may_end = true;     ///< the end of the turn may come
+    bool may_call = true;    ///< <tool_call> may come
     std::size_t room = 0;    ///< tokens of text that the answer may still take, this one included
   };
 
@@ -36,6 +38,8 @@ class TokenChooser {
   TokenId choose(std::span<float> logits, std::span<const TokenId> tokens, const Place& place);
   /// The reply has this token, whoever chose it.
   void take(TokenId token, const Place& place);
+  /// From here on the answer follows `form`, until that must end; then it is free again. Not for a constrained one.
+  void begin(Constraint form) { passing_ = std::move(form); }
   /// The answer follows a form (GenerateOptions::json_schema and its like).
   [[nodiscard]] bool constrained() const { return constraint_.has_value(); }
   /// It does, and is whole: nothing may follow.
@@ -51,6 +55,7 @@ class TokenChooser {
   const bool counts_;         ///< presence or frequency penalty is on
   Sampler sampler_;
   std::optional<Constraint> constraint_;
+  std::optional<Constraint> passing_;  ///< what begin() set
   std::optional<NgramBlock> ngrams_;
   std::optional<Logprobs> logprobs_;
   std::vector<TokenId> recent_;     ///< scratch: what the repetition penalty sees
