@@ -332,16 +332,24 @@ void Conversation::fill_tokens(const Tokenizer& tokenizer, Turn& turn, const Gen
   };
   const bool sampled = options.history == HistoryForm::sampled;
 
+  std::size_t first = 0;  // messages that have their tokens
   if (sampled && !tokens_.empty() && turn.tools == tools_ && continues(turn.messages)) {
-    // Most turns go on from the last one: only what is new is rendered.
     std::copy(messages_.begin(), messages_.end(), turn.messages.begin());
     tokens = tokens_;
     append(closing_);
-    append(tokenizer.encode(render_chat(to_json(turn.messages), turn.tools_json, form, messages_.size())));
+    first = messages_.size();
+  }
+  const auto is_reply = [](const Message& message) { return message.role == "assistant"; };
+  if (first > 0 &&
+      std::none_of(turn.messages.begin() + static_cast<std::ptrdiff_t>(first), turn.messages.end(), is_reply)) {
+    // Most turns go on from the last one: only what is new is rendered.
+    append(tokenizer.encode(render_chat(to_json(turn.messages), turn.tools_json, form, first)));
   } else {
+    // Another conversation may have gone on from this one, so the rest may hold replies of ours too.
     const ChatText chat = render_chat_parts(to_json(turn.messages), turn.tools_json, form);
     TokenHash before;
-    std::size_t done = 0;  // bytes of the text that have their tokens
+    before.add(tokens);
+    std::size_t done = first > 0 ? chat.message_begin[first] : 0;  // bytes of the text that have their tokens
     const auto advance = [&](std::size_t end) {
       PromptText part;
       part.append_part(chat.text, done, end);
@@ -350,8 +358,8 @@ void Conversation::fill_tokens(const Tokenizer& tokenizer, Turn& turn, const Gen
       append(encoded);
       done = end;
     };
-    for (std::size_t i = 0; sampled && i < turn.messages.size(); ++i) {
-      if (turn.messages[i].role != "assistant") continue;
+    for (std::size_t i = first; sampled && i < turn.messages.size(); ++i) {
+      if (!is_reply(turn.messages[i])) continue;
       advance(chat.message_begin[i]);
       const std::shared_ptr<const ReplyMemory::Reply> reply = replies_->find(before.key(), turn.messages[i]);
       if (reply == nullptr) continue;

@@ -173,5 +173,65 @@ TEST_F(ThinkingTest, NearTheContextLimitTheAnswerComesFirst) {
   EXPECT_EQ(narrow.last_reply().finish_reason, FinishReason::length);
 }
 
+TEST_F(ThinkingTest, ThinkingStreamsInWholeCharactersAndBeforeTheAnswer) {
+  stage_->script = {"<think>\n  é \n\n中😀 z \n\n</think>\n\nHello!<|im_end|>"};
+  GenerateOptions options = greedy(true);
+  std::vector<std::string> pieces;
+  bool answered = false;
+  options.on_thinking = [&](std::string_view piece) {
+    EXPECT_FALSE(answered);
+    pieces.emplace_back(piece);
+  };
+  options.on_logprob = [&](const TokenLogprob&) { answered = true; };
+  const Reply reply = ask(options);
+  EXPECT_THAT(pieces, testing::ElementsAre("é", " \n\n中", "😀", " z"));
+  EXPECT_EQ(reply.thinking, "é \n\n中😀 z");
+  EXPECT_TRUE(answered);
+}
+
+TEST_F(ThinkingTest, StreamedThinkingIsTheThinkingWhereverItIsCut) {
+  // Cut by the budget inside a character, between them, and inside white space; a second thought behind the first.
+  stage_->script = {"<think>\n aé\n中 \n</think>\n\nHello <think>\n b\n c</think>\n\nagain<|im_end|>"};
+  for (int budget = 1; budget < 30; ++budget) {
+    GenerateOptions options = greedy(true);
+    options.max_thinking_tokens = budget;
+    std::string streamed;
+    options.on_thinking = [&](std::string_view piece) {
+      EXPECT_FALSE(piece.empty());
+      streamed += piece;
+    };
+    chat_.reset_conversation();
+    const Reply reply = ask(options);
+    EXPECT_EQ(streamed, reply.thinking) << budget;
+    if (budget == 29) {
+      EXPECT_EQ(reply.thinking, "aé\n中\n\n b\n c");
+    }
+  }
+}
+
+TEST_F(ThinkingTest, ACallbackThatThrowsDropsTheTurn) {
+  stage_->script = {"<think>\nabc\n</think>\n\nHello!<|im_end|>"};
+  GenerateOptions options = greedy(true);
+  options.on_thinking = [](std::string_view) { throw Error(ErrorCode::internal, "no"); };
+  EXPECT_THROW(chat_.generate("Hi", options), Error);
+  EXPECT_TRUE(chat_.messages().empty());
+  EXPECT_EQ(chat_.generate("Hi", greedy(true)), "Hello!");
+}
+
+TEST_F(ThinkingTest, LogprobsAreToldBeforeTheirPiece) {
+  stage_->script = {"<think>\n\n</think>\n\nab<|im_end|>"};
+  GenerateOptions options = greedy();
+  options.top_logprobs = 1;
+  std::string log;
+  options.on_logprob = [&](const TokenLogprob& token) { log += "(" + token.bytes + ")"; };
+  const Reply reply = chat_.stream("Hi", options, [&](std::string_view piece) {
+    log += piece;
+    return true;
+  });
+  EXPECT_EQ(log, "(a)a(b)b");
+  ASSERT_EQ(reply.logprobs.size(), 2U);
+  EXPECT_EQ(reply.logprobs[0].top.size(), 1U);
+}
+
 }  // namespace
 }  // namespace qwen35
