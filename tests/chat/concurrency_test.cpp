@@ -5,8 +5,10 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstdint>
 #include <filesystem>
 #include <fstream>
+#include <mutex>
 #include <random>
 #include <string>
 #include <thread>
@@ -64,6 +66,76 @@ TEST_F(ConcurrentTest, ConversationsOnSeveralThreadsSayWhatTheySayAlone) {
   }
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(together, alone);
+}
+
+TEST_F(ConcurrentTest, APoolOfChatsServesConversationsAsOneWould) {
+  Chat first = Chat::from_pretrained(folder_.string(), {.threads = 2, .session_memory = std::size_t{4} << 20});
+  GenerateOptions options = greedy(true);
+  options.max_tokens = 10;
+  options.max_thinking_tokens = 6;
+  constexpr std::size_t kClients = 4;
+  constexpr int kTurns = 5;
+  const auto ask = [&](Chat& chat, std::vector<Message>& messages, std::size_t client, int turn) {
+    messages.push_back({"user", "Client " + std::to_string(client) + ", turn " + std::to_string(turn)});
+    const std::size_t counted = chat.count_tokens(messages, options);
+    std::string thinking;
+    GenerateOptions asked = options;
+    asked.on_thinking = [&](std::string_view piece) { thinking += piece; };
+    messages.push_back({"assistant", chat.generate(messages, asked)});  // without its thinking, as clients do
+    EXPECT_EQ(chat.last_reply().thinking, thinking);
+    EXPECT_EQ(chat.last_reply().metrics.prompt_tokens, counted);
+  };
+  std::vector<std::vector<Message>> alone(kClients);
+  for (std::size_t client = 0; client < kClients; ++client) {
+    Chat chat = Chat::from_pretrained(folder_.string(), {.threads = 2});
+    for (int turn = 0; turn < kTurns; ++turn) ask(chat, alone[client], client, turn);
+  }
+
+  std::vector<Chat> idle;
+  for (int i = 0; i < 3; ++i) idle.push_back(first.fork());
+  std::mutex mutex;
+  std::vector<std::vector<Message>> served(kClients);
+  std::vector<std::thread> threads;
+  for (std::size_t client = 0; client < kClients; ++client) {
+    threads.emplace_back([&, client] {
+      for (int turn = 0; turn < kTurns; ++turn) {
+        Chat chat = [&] {
+          const std::lock_guard hold(mutex);
+          if (idle.empty()) return first.fork();
+          std::swap(idle[(client + static_cast<std::size_t>(turn)) % idle.size()], idle.back());
+          Chat taken = std::move(idle.back());
+          idle.pop_back();
+          return taken;
+        }();
+        ask(chat, served[client], client, turn);
+        if (turn % 2 == 0) chat.release_state();
+        if (turn % 3 == 0) chat.reset_conversation();
+        const std::lock_guard hold(mutex);
+        idle.push_back(std::move(chat));
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(served, alone);
+}
+
+TEST_F(ConcurrentTest, TokensMayBeCountedBesideAReply) {
+  Chat chat = Chat::from_pretrained(folder_.string(), {.threads = 2});
+  std::atomic<bool> done{false};
+  std::thread counter([&] {
+    const std::vector<Message> messages = {{"user", "0"}, {"assistant", "x"}, {"user", "1"}};
+    std::size_t least = SIZE_MAX;
+    while (!done.load()) {
+      least = std::min(least, chat.count_tokens(messages));
+      EXPECT_EQ(chat.detokenize(chat.tokenize("A text")), "A text");
+    }
+    EXPECT_GT(least, 20U);
+  });
+  GenerateOptions options = greedy();
+  options.max_tokens = 20;
+  for (int turn = 0; turn < 10; ++turn) chat.generate(std::to_string(turn), options);
+  done = true;
+  counter.join();
 }
 
 TEST_F(ConcurrentTest, CancelsFromOtherThreadsStopRepliesAndNothingElse) {

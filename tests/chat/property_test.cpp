@@ -89,7 +89,7 @@ class Walk {
     if (total_characters(chat.messages()) > 600) chat.reset_conversation();
     const std::vector<Message> before = chat.messages();
     const bool has_reply = !before.empty() && before.back().role == "assistant";
-    switch (below(14)) {
+    switch (below(17)) {
       case 0:
         return edit_last(chat);
       case 1:
@@ -128,6 +128,18 @@ class Walk {
         chat.generate(words(), with_system);
         return "another system prompt";
       }
+      case 13:
+        return continue_another(chat);
+      case 14: {
+        GenerateOptions asked = options();
+        asked.tools = "[]";
+        chat.complete(words(), asked);
+        EXPECT_EQ(chat.messages(), before) << "a completion is no turn";
+        return "complete";
+      }
+      case 15:
+        chat.release_state();
+        return "release the state";
       default:
         break;
     }
@@ -242,6 +254,15 @@ class Walk {
     messages.push_back({"user", words()});
     chat.generate(messages, options());
     return "switch to an old conversation";
+  }
+
+  /// As a server does it: whoever is free goes on with a conversation that another one had.
+  std::string continue_another(Chat& chat) {
+    std::vector<Message> messages = chats_[below(chats_.size())].messages();
+    for (Message& message : messages) message.thinking.clear();
+    messages.push_back({"user", words()});
+    chat.generate(messages, options());
+    return "go on with another's conversation";
   }
 
   std::string early_prefill(Chat& chat) {
