@@ -144,6 +144,13 @@ void add_answer_options(CLI::App& command, ChatOptions& options) {
   schema->excludes(object)->excludes(grammar);
   object->excludes(grammar);
   group.text("--tools", options.tools_file, "FILE", "JSON array of tool definitions (OpenAI form)");
+  command
+      .add_option_function<std::string>(
+          "--tool-choice", [&generate](const std::string& word) { generate.tool_choice = tool_choice_of(word); },
+          "whether tools are called: auto, none, required, or the name of the one to call")
+      ->type_name("auto|none|required|NAME")
+      ->default_str("auto")
+      ->group(kAnswer);
 }
 
 void add_conversation_options(CLI::App& command, ChatOptions& options) {
@@ -187,6 +194,13 @@ std::vector<std::string> problems_of(const Reply& reply) {
 }
 
 }  // namespace
+
+ToolChoice tool_choice_of(const std::string& word) {
+  if (word == "auto") return ToolChoice::automatic();
+  if (word == "none") return ToolChoice::none();
+  if (word == "required") return ToolChoice::required();
+  return ToolChoice::function(word);
+}
 
 void add_chat_options(CLI::App& command, ChatOptions& options) {
   add_model_option(command, options.model, "mini");

@@ -22,6 +22,9 @@ struct ChatOptions {
   void read_files(std::string_view input_user);
 };
 
+/// "auto", "none", "required", or else the name of a function.
+ToolChoice tool_choice_of(const std::string& word);
+
 /// Adds --model, --system and every option of sampling, of the answer, of the conversation and of compute.
 /// `options` must outlive the parse.
 void add_chat_options(CLI::App& command, ChatOptions& options);

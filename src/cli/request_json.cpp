@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "cli/chat_json.h"
+#include "cli/chat_options.h"
 #include "cli/json_fields.h"
 #include "text/chat_template.h"
 #include "text/python_json.h"
@@ -89,6 +90,23 @@ std::string json_text(const Field& field, bool right_type, const char* expected)
   return field.value.is_null() || field.value.empty() ? std::string() : python_json(field.value);
 }
 
+/// "auto", "none", "required", or {"type": "function", "function": {"name": ...}}, as the OpenAI API has it.
+ToolChoice tool_choice(const Field& field) {
+  if (field.value.is_null()) return {};
+  if (field.value.is_string()) {
+    const auto& word = field.value.get_ref<const std::string&>();
+    if (word == "auto" || word == "none" || word == "required") return tool_choice_of(word);
+    refuse(field.what, "tool_choice is \"" + word +
+                           "\", expected \"auto\", \"none\", \"required\" or {\"type\": \"function\", \"function\": "
+                           "{\"name\": ...}}");
+  }
+  expect(field.value.is_object(), field.what, field.key, "a string, an object or null", field.value);
+  const Json function = field.value.value("function", Json());
+  const Json name = function.is_object() ? function.value("name", Json()) : Json();
+  expect(name.is_string(), field.what, "tool_choice.function.name", "a string", name);
+  return ToolChoice::function(name.get<std::string>());
+}
+
 struct OptionField {
   std::string_view name;
   void (*set)(GenerateOptions& options, const Field& field);
@@ -96,6 +114,8 @@ struct OptionField {
 
 constexpr auto kOptions = std::to_array<OptionField>({
     {"tools", [](auto& o, auto& f) { o.tools = json_text(f, f.value.is_array(), "an array or null"); }},
+    {"tool_choice", [](auto& o, auto& f) { o.tool_choice = tool_choice(f); }},
+    {"max_tool_calls", [](auto& o, auto& f) { o.max_tool_calls = f.count(); }},
     {"enable_thinking", [](auto& o, auto& f) { o.enable_thinking = f.boolean(); }},
     {"max_thinking_tokens", [](auto& o, auto& f) { o.max_thinking_tokens = f.count(); }},
     {"max_tokens", [](auto& o, auto& f) { o.max_tokens = f.count(); }},

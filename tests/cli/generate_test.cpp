@@ -298,6 +298,28 @@ TEST_F(Talking, StandardInputHasOneReader) {
   }
 }
 
+TEST(ToolChoices, AreMadeOnTheCommandLine) {
+  if (!mini_model()) GTEST_SKIP() << "models/qwen35-mini is not in this tree";
+  const TemporaryFolder folder;
+  const std::string tools = folder.write("tools.json", R"([{"name": "stop_music"}, {"name": "set_timer", "parameters":
+      {"type": "object", "required": ["minutes"], "properties": {"minutes": {"type": "integer"}}}}])");
+  const auto ask = [&](const std::string& choice) {
+    return run({"generate", "--model", mini_model()->string(), "--temp", "0", "--no-thinking", "--json", "--prompt",
+                "What is gravity?", "--tools", tools, "--tool-choice", choice});
+  };
+  for (const std::string choice : {"required", "set_timer"}) {
+    const Result result = ask(choice);
+    ASSERT_EQ(result.code, 0) << result.err;
+    const auto calls = nlohmann::json::parse(result.out).at("tool_calls");
+    ASSERT_FALSE(calls.empty()) << result.out;
+    EXPECT_THAT(result.out, HasSubstr(choice == "required" ? "\"name\"" : choice));
+  }
+  EXPECT_THAT(nlohmann::json::parse(ask("none").out).value("tool_calls", nlohmann::json::array()), testing::IsEmpty());
+  const Result refused = ask("set_clock");
+  EXPECT_EQ(refused.code, 1);
+  EXPECT_THAT(refused.err, HasSubstr("\"set_clock\"; expected one of: \"stop_music\", \"set_timer\""));
+}
+
 class Sessions : public testing::Test {
  protected:
   void SetUp() override {

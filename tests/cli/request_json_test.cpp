@@ -92,6 +92,22 @@ TEST(Requests, StateEveryOptionOfControl) {
   EXPECT_THAT(parse(R"("stop": null)").options.stop, ElementsAre());
 }
 
+TEST(Requests, StateWhichToolsAreCalled) {
+  const auto choice = [](const std::string& value) { return parse("\"tool_choice\": " + value).options.tool_choice; };
+  EXPECT_EQ(choice("null"), ToolChoice::automatic());
+  EXPECT_EQ(choice("\"auto\""), ToolChoice::automatic());
+  EXPECT_EQ(choice("\"none\""), ToolChoice::none());
+  EXPECT_EQ(choice("\"required\""), ToolChoice::required());
+  EXPECT_EQ(choice(R"({"type": "function", "function": {"name": "f"}})"), ToolChoice::function("f"));
+  EXPECT_EQ(parse("\"max_tool_calls\": 1").options.max_tool_calls, 1);
+  const auto error = [&](const char* value) { return error_of([&] { choice(value); }); };
+  EXPECT_THAT(error("\"f\""), HasSubstr("tool_choice is \"f\", expected \"auto\""));
+  EXPECT_THAT(error("1"), HasSubstr("tool_choice is of type integer"));
+  for (const char* value : {"{}", R"({"function": "f"})", R"({"function": {"name": 1}})"}) {
+    EXPECT_THAT(error(value), HasSubstr("tool_choice.function.name")) << value;
+  }
+}
+
 TEST(Requests, AFormReplacesThatOfTheCommandLine) {
   GenerateOptions defaults;
   defaults.grammar = "root ::= \"a\"";
