@@ -19,10 +19,7 @@ struct ChatRequest {
   GenerateOptions options;  ///< callbacks and `cancel` are left alone
   int n = 1;                ///< choices; options_of_choice() says what differs between them
   bool stream = false;
-  bool include_usage = false;  ///< of a stream: a last chunk with the usage
-  /// false: end the reply behind its first tool call. Stop the generation there (on_tool_call returns, then cancel);
-  /// the translation calls that finish_reason "tool_calls" and drops calls behind the first.
-  bool parallel_tool_calls = true;
+  bool include_usage = false;             ///< of a stream: a last chunk with the usage
   std::optional<double> timeout_seconds;  ///< greater than 0
 };
 

@@ -24,8 +24,7 @@ class ChatStream {
   std::string content(std::string_view piece);                        ///< a piece of the answer
   /// Kept until the next content(), tool_call() or end(), which carries it.
   void logprob(TokenLogprob token);
-  /// A whole call: two payloads, its id and name, then its arguments. Empty: parallel_tool_calls is off and this is not
-  /// the first.
+  /// A whole call: two payloads, its id and name, then its arguments.
   std::vector<std::string> tool_call(const ToolCall& call);
   /// The finish reason, and what the reply took ("timings").
   std::string end(const Reply& reply);

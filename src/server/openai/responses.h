@@ -13,11 +13,10 @@ namespace qwen35::server {
 /// What all parts of one response have in common.
 struct ResponseHead {
   std::string id;  ///< e.g. "chatcmpl-" or "cmpl-" and some random letters; ids of tool calls are made from it
-  std::int64_t created = 0;         ///< seconds since 1970
-  std::string model;                ///< the name the server gives its model
-  bool include_usage = false;       ///< of a stream
-  bool parallel_tool_calls = true;  ///< false: one call a reply
-  bool logprobs = false;            ///< asked for: a whole response holds them
+  std::int64_t created = 0;    ///< seconds since 1970
+  std::string model;           ///< the name the server gives its model
+  bool include_usage = false;  ///< of a stream
+  bool logprobs = false;       ///< asked for: a whole response holds them
 };
 
 /// The whole response to a chat request: choice i is replies[i].
