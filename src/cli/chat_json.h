@@ -8,14 +8,14 @@
 #include <string_view>
 #include <vector>
 
+#include "json/fields.h"
+
 namespace qwen35::cli {
 
-/// Reads `[{"role", "content", ...}, ...]` as the OpenAI API has it: content a string, null or a list of text parts;
-/// thinking as "thinking" or "reasoning_content"; tool calls as {"name", "arguments"}, also inside "function", the
-/// arguments an object or its JSON text. Throws invalid_argument naming `what`, the message and the field.
-std::vector<Message> messages_from_json(const nlohmann::ordered_json& json, std::string_view what);
+using json::to_line;
 
-/// Reads `{"messages": [...]}` or a bare array of messages from JSON text.
+/// Reads `{"messages": [...]}` or a bare array of messages (json/messages.h) from JSON text. Throws invalid_argument
+/// naming `what`, the message and the field.
 std::vector<Message> parse_messages(std::string_view text, std::string_view what);
 
 /// {"messages": [...]}, indented: parse_messages reads the same back, the spacing inside tool arguments apart.
@@ -28,8 +28,5 @@ nlohmann::ordered_json calls_to_json(std::span<const ToolCall> calls);
 /// "metrics": {...}}; `with_logprobs`: also "logprobs": {"content": [{"token", "logprob", "bytes", "top_logprobs"}]},
 /// as the OpenAI API has it.
 nlohmann::ordered_json reply_to_json(const Reply& reply, bool with_logprobs = false);
-
-/// One line of JSON; ill-formed UTF-8 becomes U+FFFD.
-std::string to_line(const nlohmann::ordered_json& json);
 
 }  // namespace qwen35::cli

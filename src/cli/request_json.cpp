@@ -2,93 +2,24 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <cstdint>
-#include <limits>
 
-#include "cli/chat_json.h"
 #include "cli/chat_options.h"
-#include "cli/json_fields.h"
-#include "text/chat_template.h"
-#include "text/python_json.h"
+#include "json/fields.h"
+#include "json/messages.h"
+#include "json/option_values.h"
+#include "text/parse_json.h"
 
 namespace qwen35::cli {
 namespace {
 
-using Json = nlohmann::ordered_json;
-
-/// A field of a request and how it is named in errors.
-struct Field {
-  const Json& value;
-  std::string_view what;
-  std::string_view key;
-
-  [[nodiscard]] int count() const {
-    expect(value.is_number_integer(), what, key, "an integer", value);
-    const bool fits = value.is_number_unsigned()
-                          ? value.get<std::uint64_t>() <= static_cast<std::uint64_t>(std::numeric_limits<int>::max())
-                          : value.get<std::int64_t>() >= 0;
-    if (!fits) refuse(what, std::string(key) + " is " + value.dump() + ", expected a number from 0 to 2147483647");
-    return value.get<int>();
-  }
-  [[nodiscard]] float real() const {
-    expect(value.is_number(), what, key, "a number", value);
-    return static_cast<float>(value.get<double>());
-  }
-  [[nodiscard]] bool boolean() const {
-    expect(value.is_boolean(), what, key, "true or false", value);
-    return value.get<bool>();
-  }
-  /// null: "".
-  [[nodiscard]] std::string text() const {
-    expect(value.is_string() || value.is_null(), what, key, "a string or null", value);
-    return value.is_null() ? std::string() : value.get<std::string>();
-  }
-  /// Which of two words it is.
-  [[nodiscard]] bool second_of(const char* first, const char* second) const {
-    const std::string word = text();
-    if (word != first && word != second) {
-      refuse(what, std::string(key) + " is \"" + word + "\", expected \"" + first + "\" or \"" + second + "\"");
-    }
-    return word == second;
-  }
-};
-
-/// A string or a list of them.
-std::vector<std::string> stop_strings(const Field& field) {
-  if (field.value.is_null()) return {};
-  if (field.value.is_string()) return {field.value.get<std::string>()};
-  expect(field.value.is_array(), field.what, field.key, "a string, an array of strings or null", field.value);
-  std::vector<std::string> list;
-  for (const Json& entry : field.value) {
-    expect(entry.is_string(), field.what, std::string(field.key) + "[" + std::to_string(list.size()) + "]", "a string",
-           entry);
-    list.push_back(entry.get<std::string>());
-  }
-  return list;
-}
-
-/// {"token id": bias}, as the OpenAI API has it.
-std::vector<LogitBias> logit_biases(const Field& field) {
-  if (field.value.is_null()) return {};
-  expect(field.value.is_object(), field.what, field.key, "an object of token ids and numbers, or null", field.value);
-  std::vector<LogitBias> list;
-  for (const auto& [name, value] : field.value.items()) {
-    LogitBias bias;
-    const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), bias.token);
-    if (error != std::errc() || end != name.data() + name.size() || bias.token < 0) {
-      refuse(field.what, "logit_bias names the token \"" + name + "\", expected a token's id");
-    }
-    bias.bias = Field{value, field.what, "logit_bias." + name}.real();
-    list.push_back(bias);
-  }
-  return list;
-}
-
-std::string json_text(const Field& field, bool right_type, const char* expected) {
-  expect(right_type || field.value.is_null(), field.what, field.key, expected, field.value);
-  return field.value.is_null() || field.value.empty() ? std::string() : python_json(field.value);
-}
+using json::expect;
+using json::Field;
+using json::Json;
+using json::json_text;
+using json::logit_biases;
+using json::refuse;
+using json::refuse_field;
 
 /// "auto", "none", "required", or {"type": "function", "function": {"name": ...}}, as the OpenAI API has it.
 ToolChoice tool_choice(const Field& field) {
@@ -131,7 +62,7 @@ constexpr auto kOptions = std::to_array<OptionField>({
     {"no_repeat_ngram", [](auto& o, auto& f) { o.no_repeat_ngram = f.count(); }},
     {"loop_guard", [](auto& o, auto& f) { o.loop_guard = f.boolean(); }},
     {"allow_empty", [](auto& o, auto& f) { o.allow_empty = f.boolean(); }},
-    {"stop", [](auto& o, auto& f) { o.stop = stop_strings(f); }},
+    {"stop", [](auto& o, auto& f) { o.stop = f.texts(); }},
     {"logprobs", [](auto& o, auto& f) { o.logprobs = f.boolean(); }},
     {"top_logprobs", [](auto& o, auto& f) { o.top_logprobs = f.count(); }},
     {"json_schema", [](auto& o, auto& f) { o.json_schema = json_text(f, f.value.is_object(), "an object or null"); }},
@@ -149,17 +80,17 @@ constexpr auto kOptions = std::to_array<OptionField>({
     {"seed",
      [](auto& o, auto& f) {
        if (!f.value.is_number_unsigned())
-         refuse(f.what, "seed is " + to_line(f.value) + ", expected an integer from 0 to 2^64-1");
+         refuse_field(f.what, f.key, "is " + json::quoted(f.value) + ", expected an integer from 0 to 2^64-1");
        o.seed = f.value.template get<std::uint64_t>();
      }},
 });
 
 /// A form that the request states replaces that of the defaults; two of them are refused.
-void settle_form(GenerateOptions& options, const Json& json, std::string_view what) {
+void settle_form(GenerateOptions& options, const Json& request, std::string_view what) {
   const char* stated = nullptr;
   for (const char* key : {"json_schema", "json_object", "grammar"}) {
-    const auto found = json.find(key);
-    if (found == json.end() || found->is_null() || *found == false) continue;
+    const auto found = request.find(key);
+    if (found == request.end() || found->is_null() || *found == false) continue;
     if (stated != nullptr) refuse(what, std::string(stated) + " and " + key + " exclude each other; state one of them");
     stated = key;
   }
@@ -172,15 +103,15 @@ void settle_form(GenerateOptions& options, const Json& json, std::string_view wh
 }  // namespace
 
 Request parse_request(std::string_view text, std::string_view what, const GenerateOptions& defaults) {
-  const Json json = parse_json(text, what);
-  expect(json.is_object(), what, "the request", "an object", json);
+  const Json object = parse_json(text, what);
+  expect(object.is_object(), what, "the request", "an object", object);
   Request request;
   request.options = defaults;
-  if (!json.contains("messages")) refuse(what, "there is no \"messages\"");
-  settle_form(request.options, json, what);
-  for (const auto& [key, value] : json.items()) {
+  if (!object.contains("messages")) refuse(what, "there is no \"messages\"");
+  settle_form(request.options, object, what);
+  for (const auto& [key, value] : object.items()) {
     if (key == "messages") {
-      request.messages = messages_from_json(value, what);
+      request.messages = json::messages_from_json(value, what);
     } else if (key == "id") {
       request.id = value;
     } else {

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "text/parse_json.h"
 #include "text/tokenizer.h"
 
 namespace qwen35 {
@@ -47,10 +48,5 @@ ChatText render_chat_parts(const nlohmann::ordered_json& messages, const nlohman
 
 /// The JSON form of public messages, for render_chat.
 nlohmann::ordered_json to_json(std::span<const Message> messages);
-
-/// Parses JSON text for the template as Python would: key order kept, a repeated key has its last value, integers
-/// beyond 64 bits keep their digits (see text/python_json.h), at most 200 levels deep. Throws invalid_argument naming
-/// `what`.
-nlohmann::ordered_json parse_json(std::string_view text, std::string_view what);
 
 }  // namespace qwen35

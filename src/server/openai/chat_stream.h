@@ -45,17 +45,16 @@ class TextStream {
   explicit TextStream(ResponseHead head, std::size_t choice = 0, std::string echo = {});
 
   /// The echo; "" when there is none, and then there is nothing to send.
-  std::string begin();
+  [[nodiscard]] std::string begin() const;
   std::string content(std::string_view piece);
   void logprob(TokenLogprob token);
   std::string end(const Reply& reply);
 
  private:
-  std::string chunk(std::string_view text);
   ResponseHead head_;
   std::size_t choice_;
   std::string echo_;
-  std::size_t offset_ = 0;  ///< code points sent
+  std::size_t offset_ = 0;  ///< code points before the next token
   std::vector<TokenLogprob> logprobs_;
 };
 
