@@ -25,6 +25,7 @@ int run(int argc, char** argv) {
   app.get_formatter()->column_width(34);
   add_chat_command(app, runner);
   add_generate_command(app, runner);
+  add_serve_command(app, runner);
   add_voice_command(app, runner);
   add_tokenize_command(app, runner);
   add_render_command(app, runner);

@@ -17,6 +17,7 @@
 #include "server/admission.h"
 #include "server/channel.h"
 #include "server/engine.h"
+#include "server/http_limits.h"
 #include "server/metrics.h"
 #include "server/openai/errors.h"
 #include "server/request_notes.h"

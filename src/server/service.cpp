@@ -1,5 +1,7 @@
 #include "server/service.h"
 
+#include <qwen35/error.h>
+
 #include <algorithm>
 #include <array>
 #include <chrono>
@@ -71,7 +73,9 @@ Service::Service(ServiceOptions options)
     : options_(std::move(options)),
       origins_(options_.loopback, options_.allowed_hosts, options_.cors_origin),
       admission_(options_.parallel, options_.queue),
-      created_(now_seconds()) {}
+      created_(now_seconds()) {
+  if (options_.parallel == 0) throw Error(ErrorCode::invalid_argument, "no generation may run: --parallel is at least 1");
+}
 
 void Service::attach(HttpServer& http) {
   http_ = &http;
@@ -285,7 +289,7 @@ void Service::finish_error(const Request& request, Response& response) const {
 void Service::account(const Request& request, const Response& response) {
   const Connection& connection = HttpServer::current();
   metrics_.count_request(connection.notes, response.status);
-  if (options_.log) options_.log(log_line(connection.notes, connection.peer(), request.method, response.status));
+  options_.log(log_line(connection.notes, connection.peer(), request.method, response.status));
 }
 
 std::string Service::refused(const Connection* connection, const HeadRefusal& refusal) {
@@ -294,8 +298,7 @@ std::string Service::refused(const Connection* connection, const HeadRefusal& re
   notes.id = request_id("");
   notes.route = "refused";
   metrics_.count_request(notes, refusal.status);
-  if (options_.log)
-    options_.log(log_line(notes, connection != nullptr ? connection->peer() : "-", "-", refusal.status));
+  options_.log(log_line(notes, connection != nullptr ? connection->peer() : "-", "-", refusal.status));
   const bool ours = refusal.status >= 500;
   return error_body(
       {refusal.status, ours ? "server_error" : "invalid_request_error", refusal.code, "", refusal.message});

@@ -41,7 +41,8 @@ struct ServiceOptions {
   std::vector<std::string> allowed_hosts;
   std::string cors_origin;
   bool log_prompts = false;
-  std::function<void(std::string_view line)> log;  ///< a line with its newline; from any thread
+  /// A line with its newline, from any thread; never empty.
+  std::function<void(std::string_view line)> log = [](std::string_view) {};
 };
 
 /// What the server answers: the routes and who may use them. Handlers run on the connections' threads.
