@@ -12,8 +12,13 @@ export function statsText(stats) {
   if (stats.rate) parts.push(`${stats.rate >= 100 ? Math.round(stats.rate) : stats.rate.toFixed(1)} tokens/s`);
   if (stats.first !== undefined) parts.push(`first token ${seconds(stats.first)}`);
   if (stats.tokens) parts.push(`${stats.tokens} token${stats.tokens === 1 ? '' : 's'}`);
-  if (stats.cached) parts.push(`${stats.cached} of ${stats.prompt} prompt tokens remembered`);
   return parts.join(' · ');
+}
+
+/** What the server said of the prompt. */
+function promptText(stats) {
+  if (!stats?.prompt) return '';
+  return `Prompt of ${stats.prompt} tokens${stats.cached ? `, ${stats.cached} of them remembered from before` : ''}`;
 }
 
 const kFinish = {
@@ -166,7 +171,7 @@ export class Thread {
     const actions = h('div', {class: 'actions'});
     const stats = h('p', {class: 'stats'});
     const article = h('article', {class: 'turn reply', 'aria-label': 'Reply'}, h('p', {class: 'speaker', 'aria-hidden': 'true'}, 'Qwen'),
-                      h('div', {class: 'turn-body'}, thinking, prose, note, h('div', {class: 'reply-foot'}, actions, stats)));
+                      h('div', {class: 'turn-body'}, thinking, prose, note, h('div', {class: 'reply-foot'}, stats, actions)));
     const text = new MarkdownView(prose);
     const thoughtText = new MarkdownView(thought);
     let opened = false;  // by itself, while it is live
@@ -195,6 +200,7 @@ export class Thread {
         text.update(node.content);
         const state = `${node.state}|${node.waiting ?? ''}|${JSON.stringify(node.problem ?? null)}|${node.finish}|${this.busy}|${siblings(this.conversation, node).length}`;
         stats.textContent = statsText(node.stats);
+        stats.title = promptText(node.stats);
         if (state === shown) return;
         shown = state;
         this.fillNote(note, node);
