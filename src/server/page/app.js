@@ -1,4 +1,5 @@
 // The page: puts the parts together and holds what is shown now.
+import {apiKey} from './api.js';
 import {addNode, branch, findNode, newConversation, removeLeaf, showBranch, shownTitle} from './conversation.js';
 import {applyTheme, showHelp, showKey, showSettings} from './dialogs.js';
 import {announce, byId, h, icon} from './dom.js';
@@ -368,6 +369,7 @@ function onKey(event) {
   const key = event.key.toLowerCase();
   if (event.key === 'Escape') {
     if (listener.listening) listener.stop();
+    sidebar.setOpen(false);
     if (stop()) event.preventDefault();
   } else if (command && !event.shiftKey && key === 'k') {
     event.preventDefault();
@@ -420,7 +422,7 @@ async function begin() {
   });
   server.addEventListener('offline', () => notice('server', 'The server does not answer. This page keeps trying; what you write stays here.'));
   server.addEventListener('key', async () => {
-    if (await showKey({message: 'This server wants an API key.'})) server.look();
+    if (await showKey({message: `This server wants an API key${apiKey() ? ', and another one than was given' : ''}.`})) server.look({newKey: true});
   });
 
   byId('composer').addEventListener('submit', (event) => {
@@ -456,6 +458,7 @@ async function begin() {
     speaker.stop();
     keepDraft();
     replies.journal();
+    store.flush();
   });
   addEventListener('resize', fitPrompt);
 

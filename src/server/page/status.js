@@ -19,8 +19,8 @@ export class ServerState extends EventTarget {
     addEventListener('online', () => this.look());
   }
 
-  /** Looks now, and then again and again. */
-  async look() {
+  /** Looks now, and then again and again. newKey: a key was just given; if it is wrong too, that is news. */
+  async look({newKey = false} = {}) {
     clearTimeout(this.timer);
     const turn = (this.turn = (this.turn ?? 0) + 1);
     try {
@@ -35,6 +35,7 @@ export class ServerState extends EventTarget {
       }
       this.set('online');
     } catch (error) {
+      if (newKey) this.state = 'unknown';
       this.set(error.kind === 'key' ? 'key' : error.kind === 'busy' ? 'busy' : 'offline');
     }
     if (turn !== this.turn) return;

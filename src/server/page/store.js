@@ -27,7 +27,7 @@ export class Store extends EventTarget {
     super();
     this.database = null;
     this.failing = false;
-    this.writes = new Map();  // id → timer of a write that waits
+    this.writes = new Map();  // id → {timer, conversation} of a write that waits
     this.channel = typeof BroadcastChannel === 'function' ? new BroadcastChannel('qwen35') : null;
     if (this.channel) {
       this.channel.onmessage = (event) => this.dispatchEvent(new CustomEvent('changed', {detail: event.data}));
@@ -65,26 +65,33 @@ export class Store extends EventTarget {
 
   /** Writes soon; many changes in a row are one write. */
   save(conversation, delay = 150) {
-    clearTimeout(this.writes.get(conversation.id));
-    this.writes.set(conversation.id, setTimeout(() => this.write(conversation), delay));
+    this.forgetWrite(conversation.id);
+    this.writes.set(conversation.id, {conversation, timer: setTimeout(() => this.write(conversation), delay)});
+  }
+
+  /** Writes now what waits: the page may be going away. */
+  flush() {
+    for (const {conversation} of this.writes.values()) this.write(conversation);
   }
 
   async write(conversation) {
-    clearTimeout(this.writes.get(conversation.id));
-    this.writes.delete(conversation.id);
+    this.forgetWrite(conversation.id);
     await this.change((table) => table.put(conversation), conversation.id);
   }
 
   async remove(id) {
-    clearTimeout(this.writes.get(id));
-    this.writes.delete(id);
+    this.forgetWrite(id);
     await this.change((table) => table.delete(id), id);
   }
 
   async clear() {
-    for (const timer of this.writes.values()) clearTimeout(timer);
-    this.writes.clear();
+    for (const id of [...this.writes.keys()]) this.forgetWrite(id);
     await this.change((table) => table.clear(), null);
+  }
+
+  forgetWrite(id) {
+    clearTimeout(this.writes.get(id)?.timer);
+    this.writes.delete(id);
   }
 
   async change(action, id) {
@@ -92,6 +99,7 @@ export class Store extends EventTarget {
     try {
       const transaction = this.database.transaction(kTable, 'readwrite');
       action(transaction.objectStore(kTable));
+      transaction.commit?.();  // without waiting for events that a closing page does not get
       await new Promise((resolve, reject) => {
         transaction.oncomplete = resolve;
         transaction.onabort = () => reject(transaction.error);

@@ -137,7 +137,7 @@ export class Thread {
           actions.hidden = false;
           actions.querySelector('button')?.focus();
         };
-        const form = h('form', {class: 'edit-form', onsubmit: (event) => {
+        const form = h('form', {class: 'edit-form', 'aria-label': 'Edit', onsubmit: (event) => {
           event.preventDefault();
           const text = area.value.trim();
           if (!text || this.busy) return;
