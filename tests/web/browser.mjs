@@ -29,6 +29,7 @@ export async function openPage(browser, url, options = {}) {
   const {expected, prepare, ...contextOptions} = options;
   const context = await browser.newContext({viewport: {width: 1200, height: 800}, ...contextOptions});
   const page = await context.newPage();
+  page.setDefaultTimeout(15000);
   const problems = [];
   page.on('console', (message) => message.type() === 'error' && problems.push(`console: ${message.text()}`));
   page.on('pageerror', (error) => problems.push(`exception: ${error.stack}`));

@@ -10,7 +10,8 @@ let server;
 let endless;  // fields of a request for a reply that does not end by itself
 
 before(async () => {
-  [browser, server] = await Promise.all([launch(), startServer()]);
+  browser = await launch();
+  server = await startServer();
   const answer = await fetch(`${server.url}/tokenize`, {method: 'POST', body: JSON.stringify({prompt: '<|im_end|><|endoftext|>', special: true})});
   const {tokens} = await answer.json();
   endless = {logit_bias: Object.fromEntries(tokens.map((token) => [token, -100])), max_tokens: 3500, temperature: 1.5, top_k: 0, top_p: 1};

@@ -158,10 +158,10 @@ function create() {
   open(current.nodes.length === 0 ? current : newConversation(settings.defaults));
 }
 
-async function remove(conversation) {
+function remove(conversation) {
   replies.stop(conversation);
   conversations.delete(conversation.id);
-  await store.remove(conversation.id);
+  store.remove(conversation.id);
   if (current === conversation) {
     current = newConversation(settings.defaults);
     setPrompt('');
@@ -408,7 +408,11 @@ async function begin() {
   store.addEventListener('changed', async (event) => {
     const id = event.detail;
     const known = conversations.get(id);
-    if (id === null || (known && replies.isRunning(known))) return;
+    if (known && replies.isRunning(known)) return;
+    if (id === null) {
+      for (const one of conversations.values()) if (!replies.isRunning(one)) conversations.delete(one.id);
+      return renderSoon(true);
+    }
     const fresh = await store.read(id);
     if (!fresh) conversations.delete(id);
     else if (known) Object.assign(known, fresh);
