@@ -12,7 +12,11 @@ let endless;  // fields of a request for a reply that does not end by itself
 before(async () => {
   browser = await launch();
   server = await startServer();
-  const answer = await fetch(`${server.url}/tokenize`, {method: 'POST', body: JSON.stringify({prompt: '<|im_end|><|endoftext|>', special: true})});
+  const answer = await fetch(`${server.url}/tokenize`, {
+    method: 'POST',
+    headers: {'Content-Type': 'application/json'},
+    body: JSON.stringify({prompt: '<|im_end|><|endoftext|>', special: true}),
+  });
   const {tokens} = await answer.json();
   endless = {logit_bias: Object.fromEntries(tokens.map((token) => [token, -100])), max_tokens: 3500, temperature: 1.5, top_k: 0, top_p: 1};
 });
@@ -276,7 +280,7 @@ test('a server that goes away takes nothing with it', async () => {
   assert.equal((await user.said()).length, 1);
   await page.waitForSelector('#notice-server');
 
-  const again = await startServer({port: new URL(own.url).port});
+  const again = await startServer({port: own.port});
   await page.waitForSelector('#notice-server', {state: 'detached'});
   await user.notice().getByRole('button', {name: 'Try again'}).click();
   await page.waitForSelector('.reply >> nth=1');

@@ -9,12 +9,12 @@ export const command = process.env.QWEN35_COMMAND || `${root}build/qwen35`;
 
 /**
  * Starts `qwen35 serve` and waits until it takes requests. `args` come behind the model and the port; `model` and `env`
- * replace what is usual. Gives {url, port, pid, log(), stop()}: log() is what it wrote on standard error, stop() ends it
- * by SIGTERM and gives its exit status.
+ * replace what is usual; port 0 is any that is free. Gives {url, port, pid, log(), stop(), kill()}: log() is what it wrote
+ * on standard error, stop() ends it by SIGTERM and gives its exit status, kill() ends it at once.
  */
-export async function startServer({args = [], model = 'mini', env = {}} = {}) {
+export async function startServer({args = [], model = 'mini', env = {}, port = 0} = {}) {
   if (!existsSync(command)) throw new Error(`${command} is not there; build it, or set QWEN35_COMMAND`);
-  const child = spawn(command, ['serve', '--model', model, '--port', '0', '--json', ...args], {
+  const child = spawn(command, ['serve', '--model', model, '--port', String(port), '--json', ...args], {
     cwd: root,
     stdio: ['ignore', 'pipe', 'pipe'],
     env: {...process.env, ...env},
@@ -46,6 +46,11 @@ export async function startServer({args = [], model = 'mini', env = {}} = {}) {
       const status = await exited;
       process.removeListener('exit', kill);
       return status;
+    },
+    async kill() {
+      kill();
+      await exited;
+      process.removeListener('exit', kill);
     },
   };
 }
