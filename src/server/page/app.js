@@ -29,7 +29,7 @@ const notices = byId('notices');
 // ---- what is shown
 
 const replies = new Replies(store, {
-  model: () => server.model ?? 'default',
+  model: () => server.model ?? undefined,  // the server has one; it need not be named
   reachable: (whether) => (whether ? server.state !== 'online' && server.look() : server.lost()),
   keyNeeded: (message) => showKey({message}),
   changed: (conversation, node, done) => {

@@ -162,5 +162,5 @@ function takeUsage(stats, usage, streamed) {
 }
 
 function takeTimings(stats, timings) {
-  if (positive(timings.predicted_per_second)) stats.rate = timings.predicted_per_second;
+  if (positive(timings.tokens_per_second)) stats.rate = timings.tokens_per_second;
 }
