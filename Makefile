@@ -19,15 +19,16 @@ help:
 	@echo "make format     clang-format every source file;  make tidy: clang-tidy on them"
 	@echo "make install    cmake --install (PREFIX=/usr/local)"
 
+# The last --model counts, so ARGS may name another.
 # What is typed or piped belongs to the chat; what the build prints does not belong to its output.
 chat:
 	@$(MAKE) --no-print-directory build </dev/null >&2
-	@./$(BUILD)/qwen35 chat $(ARGS)
+	@./$(BUILD)/qwen35 chat --model mini $(ARGS)
 
 voice:
 	@tools/install-deps.sh build voice
 	@$(MAKE) --no-print-directory build </dev/null >&2
-	@./$(BUILD)/qwen35 voice $(ARGS)
+	@./$(BUILD)/qwen35 voice --model mini $(ARGS)
 
 build:
 	@tools/install-deps.sh build

@@ -4,7 +4,7 @@
 #include <iostream>
 
 int main(int argc, char** argv) try {
-  auto chat = argc > 1 ? qwen35::Chat::from_pretrained(argv[1]) : qwen35::Chat::from_pretrained();
+  auto chat = qwen35::Chat::from_pretrained(argc > 1 ? argv[1] : "mini");
   std::cout << chat.generate("My name is Alex.", {.system_prompt = "Answer briefly."}) << '\n';
   std::cout << chat.generate("What is my name?") << '\n';
 } catch (const qwen35::Error& error) {

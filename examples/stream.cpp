@@ -40,7 +40,7 @@ void cancel(qwen35::Chat& chat) {
 }  // namespace
 
 int main(int argc, char** argv) try {
-  auto chat = argc > 1 ? qwen35::Chat::from_pretrained(argv[1]) : qwen35::Chat::from_pretrained();
+  auto chat = qwen35::Chat::from_pretrained(argc > 1 ? argv[1] : "mini");
   pull(chat);
   push(chat);
   cancel(chat);

@@ -6,7 +6,7 @@
 #include <string>
 
 int main(int argc, char** argv) try {
-  auto chat = argc > 1 ? qwen35::Chat::from_pretrained(argv[1]) : qwen35::Chat::from_pretrained();
+  auto chat = qwen35::Chat::from_pretrained(argc > 1 ? argv[1] : "mini");
   qwen35::Toolbox tools;
   tools.add({.name = "set_timer",
              .description = "Start a timer.",

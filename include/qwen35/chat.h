@@ -86,7 +86,7 @@ struct UnloadOptions {
 
 /// What is loaded: for status lines and `info`.
 struct ModelInfo {
-  std::string name;     ///< the folder's name
+  std::string name;     ///< the folder's name; of the hub, "org/name[:variant]"
   std::string backend;  ///< e.g. "cpu (avx512, 2 threads)"
   std::size_t parameters = 0;
   std::size_t context = 0;  ///< most tokens a conversation may hold
@@ -151,9 +151,11 @@ class Chat {
   /// Called with each piece of the answer; return false to stop the reply.
   using OnPiece = std::function<bool(std::string_view piece)>;
 
-  /// `model`: a folder with config.json, tokenizer.json and safetensors, or the name of a bundled model ("mini").
-  /// Throws not_found, bad_file, unsupported or invalid_argument.
-  static Chat from_pretrained(const std::string& model = "mini", const LoadOptions& options = {});
+  /// `model`: a folder with config.json, tokenizer.json and safetensors, the name of a bundled model ("mini", a toy),
+  /// or a repository of the Hugging Face hub, "org/name[:variant][@revision]". What the cache has is loaded without
+  /// asking the hub whether there is something newer (hub::download() does that); what it lacks is downloaded first,
+  /// with `options.on_download` told. Throws not_found, bad_file, unsupported, invalid_argument, network or cancelled.
+  static Chat from_pretrained(const std::string& model = kDefaultModel, const LoadOptions& options = {});
 
   Chat(Chat&&) noexcept;
   Chat& operator=(Chat&&) noexcept;

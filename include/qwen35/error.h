@@ -13,6 +13,8 @@ enum class ErrorCode {
   unsupported,       ///< something valid that this engine does not do
   context_limit,     ///< the conversation no longer fits the model's or the caller's limit
   not_loaded,        ///< the model was unloaded; call reload()
+  network,           ///< the hub is not reached or does not deliver
+  cancelled,         ///< a download that the caller stopped
   internal,          ///< a defect of ours
 };
 

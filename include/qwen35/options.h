@@ -12,8 +12,18 @@
 
 namespace qwen35 {
 
+namespace hub {
+struct DownloadProgress;  // qwen35/hub.h
+}
+
+/// What Chat::from_pretrained() loads when no model is named: 5 bits a weight, from the hub.
+inline constexpr const char* kDefaultModel = "aufklarer/Qwen3.5-0.8B-Chat-MLX";
+
 /// How a model is loaded. Defaults suit a desktop or a small board.
 struct LoadOptions {
+  std::string variant = {};      ///< which of a repository's (or folder's) variants, such as "int4"; "": its default
+  std::string revision = {};     ///< of a repository: branch, tag or commit; "": main
+  bool offline = false;          ///< takes a model from the cache or not at all; HF_HUB_OFFLINE says the same
   int threads = 0;               ///< compute threads, the caller's included; 0: one for each core this process may use
   std::string backend = "auto";  ///< "auto", "cpu" (fast) or "reference" (scalar, float32: the readable definition)
   bool float32 = false;          ///< cpu: float32 arithmetic on the stored weights instead of quantised activations
@@ -21,6 +31,9 @@ struct LoadOptions {
   /// Bytes that the states and snapshots of all conversations over these weights may hold together. What the running
   /// conversations leave of it goes to snapshots, from which edits, interruptions and switches continue.
   std::size_t session_memory = std::size_t{512} << 20;
+  /// Told about ten times a second how far a download is, on the calling thread; must not throw.
+  std::function<void(const hub::DownloadProgress&)> on_download = {};
+  std::stop_token cancel_download = {};  ///< stops a download; what has come stays and is continued the next time
 };
 
 /// What happens when a conversation and its reply no longer fit the context.

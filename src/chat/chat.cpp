@@ -33,7 +33,7 @@ Chat ChatFactory::make(ModelLoader loader, std::size_t session_memory) {
 }
 
 Chat Chat::from_pretrained(const std::string& model, const LoadOptions& options) {
-  return ChatFactory::make([folder = resolve_model(model), options] { return load_model(folder, options); },
+  return ChatFactory::make([folder = resolve_model(model, options), options] { return load_model(folder, options); },
                            options.session_memory);
 }
 

@@ -8,8 +8,10 @@
 #include <string_view>
 #include <utility>
 
+#include "chat/model_locator.h"
 #include "checkpoint/fingerprint.h"
 #include "checkpoint/weights.h"
+#include "hub/cache.h"
 
 namespace qwen35 {
 namespace {
@@ -34,12 +36,13 @@ double bits_per_weight(const ModelWeights& weights) {
   return values > 0 ? bits / values : 0;
 }
 
-/// The last part of the path, also for "folder/" and ".".
+/// The last part of the path, also for "folder/" and "."; for a folder of the cache of models the hub's id.
 std::string folder_name(const std::filesystem::path& folder) {
   std::error_code error;
   std::filesystem::path whole = std::filesystem::weakly_canonical(folder, error);
   if (error) whole = folder.lexically_normal();
   if (!whole.has_filename()) whole = whole.parent_path();
+  if (std::string name = hub::name_of_folder(whole); !name.empty()) return name;
   return whole.filename().string();
 }
 
@@ -82,11 +85,11 @@ Model::Model(Tokenizer tokenizer_in, std::unique_ptr<Backend> backend_in, ModelI
 std::unique_ptr<Model> load_model(const std::filesystem::path& folder, const LoadOptions& options) {
   ModelInfo info;
   info.name = folder_name(folder);
-  const std::filesystem::path tokenizer_file = folder / "tokenizer.json";
+  const std::filesystem::path vocabulary = tokenizer_file(folder);
   // A missing one is said before the weights are read: it is the part most often missing.
-  if (std::error_code error; !std::filesystem::exists(tokenizer_file, error)) Tokenizer::from_file(tokenizer_file);
+  if (std::error_code error; !std::filesystem::exists(vocabulary, error)) Tokenizer::from_file(vocabulary);
   // The vocabulary is read beside the weights: each takes a good part of the time to the first token.
-  auto tokenizer = std::async(std::launch::async, [&] { return Tokenizer::from_file(tokenizer_file); });
+  auto tokenizer = std::async(std::launch::async, [&] { return Tokenizer::from_file(vocabulary); });
   ModelWeights weights = load_weights(folder);
   info.parameters = weights.parameters;
   info.bits_per_weight = bits_per_weight(weights);

@@ -18,6 +18,7 @@
 #include "checkpoint/info.h"
 #include "checkpoint/weights.h"
 #include "cli/memory_bandwidth.h"
+#include "cli/model_download.h"
 #include "cli/progress.h"
 #include "cli/state_benchmark.h"
 #include "cli/system_memory.h"
@@ -154,7 +155,7 @@ class Benchmark {
   void measure_first_load() {
     const Notice notice("measuring the first load");
     std::error_code error;
-    result_.has_tokenizer = std::filesystem::exists(folder_ / "tokenizer.json", error);
+    result_.has_tokenizer = std::filesystem::exists(tokenizer_file(folder_), error);
     fill_page_cache(folder_);
     release_freed_memory();
     reset_peak_resident();
@@ -298,7 +299,7 @@ Summary summarize(std::vector<double> values) {
 }
 
 BenchmarkResult run_benchmark(const BenchmarkOptions& options) {
-  return Benchmark(options, resolve_model(options.model)).run();
+  return Benchmark(options, find_model(options.model)).run();
 }
 
 }  // namespace qwen35::cli

@@ -8,6 +8,7 @@
 #include <system_error>
 #include <vector>
 
+#include "cli/model_download.h"
 #include "cli/options.h"
 #include "cli/progress.h"
 #include "cli/text_io.h"
@@ -203,7 +204,7 @@ ToolChoice tool_choice_of(const std::string& word) {
 }
 
 void add_chat_options(CLI::App& command, ChatOptions& options) {
-  add_model_option(command, options.model, "mini");
+  add_model_option(command, options.model, kDefaultModel);
   GenerateOptions& generate = options.generate;
   command
       .add_option_function<std::string>(
@@ -237,8 +238,9 @@ void ChatOptions::read_files(std::string_view input_user) {
 }
 
 Chat load_chat(const ChatOptions& options) {
+  const std::filesystem::path folder = find_model(options.model);
   const Notice notice("loading " + options.model);
-  return Chat::from_pretrained(options.model, options.load);
+  return Chat::from_pretrained(folder.string(), options.load);
 }
 
 std::string remarks_on(const Reply& reply) {

@@ -10,7 +10,7 @@ namespace qwen35::cli {
 
 /// What chat and generate share.
 struct ChatOptions {
-  std::string model = "mini";
+  std::string model = kDefaultModel;
   LoadOptions load;
   GenerateOptions generate;
   std::string tools_file;

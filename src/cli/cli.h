@@ -21,6 +21,9 @@ void add_convert_command(CLI::App& app, Runner& run);
 void add_synth_command(CLI::App& app, Runner& run);
 void add_bench_command(CLI::App& app, Runner& run);
 void add_info_command(CLI::App& app, Runner& run);
+void add_pull_command(CLI::App& app, Runner& run);
+void add_list_command(CLI::App& app, Runner& run);
+void add_remove_command(CLI::App& app, Runner& run);
 void add_voice_command(CLI::App& app, Runner& run);
 void add_serve_command(CLI::App& app, Runner& run);
 

@@ -1,10 +1,10 @@
 #include <memory>
 #include <string>
 
-#include "chat/model_locator.h"
 #include "checkpoint/convert.h"
 #include "cli/checkpoint_options.h"
 #include "cli/cli.h"
+#include "cli/model_download.h"
 
 namespace qwen35::cli {
 namespace {
@@ -16,7 +16,7 @@ struct Options {
 
 int run_convert(const Options& options) {
   ConvertOptions what;
-  what.source = resolve_model(options.source);
+  what.source = find_model(options.source);
   what.destination = options.write.destination;
   what.quantization = options.write.quantization();
   what.threads = options.write.threads;

@@ -4,9 +4,9 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
-#include "chat/model_locator.h"
 #include "checkpoint/info.h"
 #include "cli/cli.h"
+#include "cli/model_download.h"
 #include "cli/options.h"
 #include "cli/text_io.h"
 
@@ -103,7 +103,7 @@ std::string to_text(const std::string& folder, const ModelWeights& weights, cons
 }
 
 int run_info(const Options& options) {
-  const auto folder = resolve_model(options.model);
+  const auto folder = find_model(options.model);
   const ModelWeights weights = load_weights(folder);
   const CheckpointInfo info = describe(weights);
   write_output(options.json ? to_json(weights, info).dump(2) + "\n" : to_text(folder.string(), weights, info));

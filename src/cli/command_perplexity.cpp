@@ -9,6 +9,7 @@
 #include "chat/model_locator.h"
 #include "cli/cli.h"
 #include "cli/evaluation.h"
+#include "cli/model_download.h"
 #include "cli/options.h"
 #include "cli/progress.h"
 #include "cli/text_io.h"
@@ -69,7 +70,7 @@ Score score(Backend& backend, std::span<const TokenId> tokens, std::size_t conte
 
 int run_perplexity(const Options& options) {
   const std::string text = read_all(options.file, kMaxFile);
-  const Tokenizer tokenizer = Tokenizer::from_file(resolve_model(options.model) / "tokenizer.json");
+  const Tokenizer tokenizer = Tokenizer::from_file(tokenizer_file(find_model(options.model)));
   const std::vector<TokenId> tokens = options.special ? tokenizer.encode_with_special(text) : tokenizer.encode(text);
   if (tokens.size() < 2) {
     throw Error(ErrorCode::invalid_argument,

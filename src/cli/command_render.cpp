@@ -29,7 +29,7 @@ bool flag(const Json& request, const char* name) {
 }
 
 int run_render(const std::string& model) {
-  if (!model.empty()) (void)resolve_model(model);
+  if (!model.empty()) (void)resolve_model(model, {.offline = true});
   const Json request = parse_json(read_all("-", kInputLimit), "standard input");
   if (!request.is_object()) {
     throw Error(ErrorCode::invalid_argument, std::string("standard input is a JSON ") + request.type_name() +
@@ -52,7 +52,7 @@ int run_render(const std::string& model) {
 void add_render_command(CLI::App& app, Runner& run) {
   CLI::App* const command = app.add_subcommand("render", "The prompt that the chat template makes of messages");
   const auto model = std::make_shared<std::string>();
-  command->add_option("--model", *model, "checked to be there; the template is the same for every Qwen3.5 model");
+  command->add_option("--model", *model, "checked to be there (never downloaded); the template is the same for every Qwen3.5 model");
   command->footer(
       "Reads a JSON object from standard input: messages, and if wanted tools, enable_thinking and\n"
       "add_generation_prompt. Prints the text as it is, with no line end added.\n\n"

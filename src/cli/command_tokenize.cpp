@@ -11,6 +11,7 @@
 
 #include "chat/model_locator.h"
 #include "cli/cli.h"
+#include "cli/model_download.h"
 #include "cli/options.h"
 #include "cli/text_io.h"
 #include "text/chat_template.h"
@@ -31,7 +32,7 @@ struct Options {
 };
 
 Tokenizer load_tokenizer(const Options& options) {
-  return Tokenizer::from_file(resolve_model(options.model) / "tokenizer.json");
+  return Tokenizer::from_file(tokenizer_file(find_model(options.model)));
 }
 
 std::string joined(std::span<const TokenId> ids, std::string_view separator) {
@@ -134,7 +135,7 @@ int run_detokenize(const Options& options) {
 void add_tokenize_command(CLI::App& app, Runner& run) {
   CLI::App* const tokenize = app.add_subcommand("tokenize", "The token ids of standard input");
   const auto options = std::make_shared<Options>();
-  add_model_option(*tokenize, options->model, "mini");
+  add_model_option(*tokenize, options->model, kDefaultModel);
   tokenize->add_flag("--special", options->special, "read control tokens such as <|im_end|> in the text as such");
   auto* const jsonl = tokenize->add_flag("--jsonl", options->jsonl,
                                          "each input line is a JSON string, each output line an array of ids");
@@ -144,7 +145,7 @@ void add_tokenize_command(CLI::App& app, Runner& run) {
 
   CLI::App* const detokenize = app.add_subcommand("detokenize", "The text of the token ids on standard input");
   const auto back = std::make_shared<Options>();
-  add_model_option(*detokenize, back->model, "mini");
+  add_model_option(*detokenize, back->model, kDefaultModel);
   detokenize->add_flag("--skip-special", back->skip_special, "leave out special tokens such as <|im_end|>");
   detokenize->add_flag("--jsonl", back->jsonl, "each input line is an array of ids, each output line a JSON string");
   detokenize->footer(

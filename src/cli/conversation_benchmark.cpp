@@ -14,7 +14,7 @@
 #include <utility>
 
 #include "chat/chat_core.h"
-#include "chat/model_locator.h"
+#include "cli/model_download.h"
 #include "cli/progress.h"
 #include "cli/scripted_backend.h"
 #include "cli/state_benchmark.h"
@@ -125,7 +125,7 @@ struct ScriptedReply {
 class ConversationBenchmark {
  public:
   explicit ConversationBenchmark(const ConversationBenchmarkOptions& options)
-      : options_(options), folder_(resolve_model(options.model)), chat_(load()), words_(model_->tokenizer) {}
+      : options_(options), folder_(find_model(options.model)), chat_(load()), words_(model_->tokenizer) {}
 
   ConversationBenchmarkResult run() {
     result_.model = folder_.string();

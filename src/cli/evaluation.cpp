@@ -8,8 +8,8 @@
 #include <limits>
 #include <numeric>
 
-#include "chat/model_locator.h"
 #include "checkpoint/weights.h"
+#include "cli/model_download.h"
 #include "cli/progress.h"
 
 namespace qwen35::cli {
@@ -17,7 +17,7 @@ namespace qwen35::cli {
 std::unique_ptr<Backend> load_backend(const std::string& model, const LoadOptions& options, bool fast) {
   const Notice notice("loading " + model);
   const BackendOptions backend{.kind = options.backend, .threads = options.threads, .float32 = !fast};
-  return make_backend(load_weights(resolve_model(model)), backend);
+  return make_backend(load_weights(find_model(model)), backend);
 }
 
 std::vector<TokenId> parse_ids(std::string_view text, std::size_t vocab_size, std::string_view what) {

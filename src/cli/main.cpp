@@ -1,3 +1,4 @@
+#include <qwen35/error.h>
 #include <signal.h>
 
 #include <CLI/CLI.hpp>
@@ -33,6 +34,9 @@ int run(int argc, char** argv) {
   add_perplexity_command(app, runner);
   add_bench_command(app, runner);
   add_info_command(app, runner);
+  add_pull_command(app, runner);
+  add_list_command(app, runner);
+  add_remove_command(app, runner);
   add_convert_command(app, runner);
   add_synth_command(app, runner);
   app.footer(
@@ -67,6 +71,12 @@ int main(int argc, char** argv) {
   try {
     qwen35::cli::install_interrupt_handler();
     return run(argc, argv);
+  } catch (const qwen35::Error& error) {
+    if (error.code() == qwen35::ErrorCode::cancelled) {  // by Ctrl-C: nobody else can
+      std::cerr << error.what() << '\n';
+      return qwen35::cli::kInterruptedExitCode;
+    }
+    std::cerr << "error: " << error.what() << '\n';
   } catch (const std::bad_alloc&) {
     std::cerr << "error: out of memory\n";
   } catch (const std::exception& error) {

@@ -51,8 +51,8 @@ std::uint64_t parse_seed(const std::string& text) {
 }
 
 void add_model_option(CLI::App& command, std::string& model, const std::string& standard) {
-  CLI::Option* option =
-      command.add_option("-m,--model", model, "folder with a checkpoint, or the name of a bundled model (mini)");
+  CLI::Option* option = command.add_option(
+      "-m,--model", model, "folder with a checkpoint, hub id (org/name[:variant][@revision]), or bundled model (mini)");
   option->type_name("MODEL");
   if (standard.empty()) {
     option->required();

@@ -18,7 +18,7 @@ CLI::Validator below(double low, double high);
 /// An integer from 0 to 2^64-1; CLI11's own conversion would take -1 for the largest. Throws CLI::ValidationError.
 std::uint64_t parse_seed(const std::string& text);
 
-/// Adds `--model`: a folder or a bundled name. Without a `standard` the option must be given.
+/// Adds `--model`: a folder, a hub id or a bundled name. Without a `standard` the option must be given.
 void add_model_option(CLI::App& command, std::string& model, const std::string& standard = {});
 
 /// Adds --threads and --backend.

@@ -79,7 +79,7 @@ class VoiceCommand : public testing::Test {
   }
   [[nodiscard]] std::string path(const std::string& name) const { return (folder_.path() / name).string(); }
   [[nodiscard]] json run_voice(std::vector<std::string> arguments) const {
-    arguments.insert(arguments.begin(), "voice");
+    arguments.insert(arguments.begin(), {"voice", "--model", "mini"});
     for (const char* more : {"--json", "--temp", "0", "--rate", "150"}) arguments.emplace_back(more);
     const Result result = run(arguments);
     EXPECT_EQ(result.code, 0) << result.err;
@@ -131,9 +131,8 @@ INSTANTIATE_TEST_SUITE_P(
     [](const auto& question) { return std::string(question.param.name); });
 
 TEST_F(VoiceCommand, SeveralRecordingsAreOneConversation) {
-  const json report =
-      run_voice({"--in", Recording().say("My name is Laura.").save(path("1.wav")), "--in",
-                 Recording().say("Do you know my name?").save(path("2.wav")), "--out", path("a.wav")});
+  const json report = run_voice({"--in", Recording().say("My name is Laura.").save(path("1.wav")), "--in",
+                                 Recording().say("Do you know my name?").save(path("2.wav")), "--out", path("a.wav")});
   ASSERT_EQ(report["turns"].size(), 2U);
   EXPECT_EQ(report["turns"][1]["answer"], "Your name is Laura.");
   EXPECT_EQ(hear(folder_, path("a.wav")), "nice to meet you Laura your name is Laura");
@@ -177,8 +176,9 @@ TEST_F(VoiceCommand, AQuestionOverAnAnswerCutsItOff) {
 }
 
 TEST_F(VoiceCommand, PrintsTextAndTimes) {
-  const Result result = run({"voice", "-i", Recording().say("What is the capital of Norway?").save(path("q.wav")),
-                             "--text", "--timing", "--temp", "0", "--memory-budget", "1", "--no-prefill-ahead"});
+  const Result result =
+      run({"voice", "--model", "mini", "-i", Recording().say("What is the capital of Norway?").save(path("q.wav")),
+           "--text", "--timing", "--temp", "0", "--memory-budget", "1", "--no-prefill-ahead"});
   EXPECT_EQ(result.code, 0) << result.err;
   EXPECT_THAT(result.out, StartsWith("you: what is the capital of Norway\nqwen35: The capital of Norway is Oslo.\n"));
   EXPECT_THAT(result.out, HasSubstr("\n  first token "));
@@ -201,17 +201,19 @@ TEST_F(VoiceCommand, WhatCannotBeDoneIsNamed) {
     EXPECT_THAT(result.err, StartsWith("error: "));
     EXPECT_THAT(result.err, HasSubstr(what));
   };
-  expect_error({"voice", "--in", path("none.wav")}, "none.wav");
-  expect_error({"voice", "--in", folder_.write("text.wav", "no sound")}, "text.wav");
-  expect_error({"voice", "--in", question, "--heard-grammar", "none.gram"}, "none.gram");
-  expect_error({"voice", "--in", question, "--voice", "klingonish"}, "klingonish");
-  expect_error({"voice", "--in", question, "--model", "no-such-model"}, "no-such-model");
-  expect_error({"voice", "--in", question, "--temp", "0", "--out", "/no-such-folder/a.wav"}, "/no-such-folder/a.wav");
-  expect_error({"voice", "--in", Recording().pause(1).save(path("silence.wav"))}, "nothing was understood");
-  expect_error({"voice", "--mic", "--device", "no-such-device"}, "no-such-device");
+  expect_error({"voice", "--model", "mini", "--in", path("none.wav")}, "none.wav");
+  expect_error({"voice", "--model", "mini", "--in", folder_.write("text.wav", "no sound")}, "text.wav");
+  expect_error({"voice", "--model", "mini", "--in", question, "--heard-grammar", "none.gram"}, "none.gram");
+  expect_error({"voice", "--model", "mini", "--in", question, "--voice", "klingonish"}, "klingonish");
+  expect_error({"voice", "--model", "mini", "--in", question, "--model", "no-such-model"}, "no-such-model");
+  expect_error({"voice", "--model", "mini", "--in", question, "--temp", "0", "--out", "/no-such-folder/a.wav"},
+               "/no-such-folder/a.wav");
+  expect_error({"voice", "--model", "mini", "--in", Recording().pause(1).save(path("silence.wav"))},
+               "nothing was understood");
+  expect_error({"voice", "--model", "mini", "--mic", "--device", "no-such-device"}, "no-such-device");
   EXPECT_EQ(run({"voice"}).code, 2);
   EXPECT_EQ(run({"voice", "--mic", "--in", question}).code, 2);
-  EXPECT_EQ(run({"voice", "--in", question, "--rate", "10"}).code, 2);
+  EXPECT_EQ(run({"voice", "--model", "mini", "--in", question, "--rate", "10"}).code, 2);
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <qwen35/chat.h>
 #include <qwen35/error.h>
+#include <qwen35/hub.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -26,6 +27,7 @@ class ModelLocatorTest : public testing::Test {
   }
   void TearDown() override {
     unsetenv("QWEN35_MODELS");
+    unsetenv("HF_HUB_CACHE");
     fs::remove_all(root_);
   }
 
@@ -55,8 +57,11 @@ TEST_F(ModelLocatorTest, ABundledNameIsLookedForInTheEnvironmentFirst) {
 
 TEST_F(ModelLocatorTest, RefusalsSayWhatWouldWork) {
   EXPECT_THAT(refusal("", ErrorCode::invalid_argument), HasSubstr("\"mini\""));
-  EXPECT_THAT(refusal("qwen35-no-such-org/Qwen3.5-0.8B"), AllOf(HasSubstr("downloads are not in this version yet"),
-                                                                HasSubstr("tokenizer.json"), HasSubstr("mini")));
+  setenv("HF_HUB_CACHE", (root_ / "no-cache").c_str(), 1);
+  setenv("HF_HUB_OFFLINE", "1", 1);
+  EXPECT_THAT(
+      refusal("qwen35-no-such-org/Qwen3.5-0.8B", hub::can_download() ? ErrorCode::not_found : ErrorCode::unsupported),
+      AllOf(HasSubstr("qwen35-no-such-org/Qwen3.5-0.8B"), HasSubstr("not in the cache")));
   EXPECT_THAT(refusal("no-such-model"), AllOf(HasSubstr("\"no-such-model\""), HasSubstr("\"mini\"")));
   EXPECT_THAT(refusal("./no/such/folder"), HasSubstr("no folder"));
   const fs::path file = root_ / "config.json";

@@ -16,7 +16,7 @@ TEST(Usage, AloneItPrintsTheCommands) {
   EXPECT_EQ(result.code, 0);
   EXPECT_THAT(result.err, IsEmpty());
   for (const char* command : {"chat", "generate", "voice", "tokenize", "detokenize", "render", "eval", "perplexity",
-                              "bench", "info", "convert", "synth"}) {
+                              "bench", "info", "convert", "synth", "pull", "list", "remove"}) {
     EXPECT_THAT(result.out, HasSubstr(std::string("\n  ") + command + " ")) << command;
   }
 }
@@ -49,7 +49,7 @@ TEST_P(EveryCommand, AnUnknownOptionIsWrongUsage) {
 
 INSTANTIATE_TEST_SUITE_P(Usage, EveryCommand,
                          testing::Values("chat", "generate", "tokenize", "detokenize", "render", "eval", "perplexity",
-                                         "bench", "info", "convert", "synth"),
+                                         "bench", "info", "convert", "synth", "pull", "list", "remove"),
                          [](const auto& test) { return std::string(test.param); });
 
 TEST(Usage, AnUnknownCommandIsNamed) {
