@@ -87,6 +87,8 @@ ApiError from_error(const Error& error) {
     case ErrorCode::not_found:
     case ErrorCode::bad_file:
     case ErrorCode::internal:
+    case ErrorCode::network:
+    case ErrorCode::cancelled:
       break;
   }
   return server_fault();
