@@ -95,12 +95,17 @@ Reply ChatCore::complete(std::vector<TokenId> tokens, const GenerateOptions& opt
   plain.max_tool_calls = 0;
   Prompt prompt{.tokens = std::move(tokens), .thinking = false, .document = true, .tools = nullptr, .prepare_ms = 0};
   Generation generation(*model_, session(), std::move(prompt), plain, Cancellation(cancelled_, options.cancel));
-  std::string piece;
-  while (generation.advance(piece)) {
-    if (on_piece && !on_piece(piece)) {
-      generation.stop();
-      break;
+  try {
+    std::string piece;
+    while (generation.advance(piece)) {
+      if (on_piece && !on_piece(piece)) {
+        generation.stop();
+        break;
+      }
     }
+  } catch (...) {
+    session_->rest();
+    throw;
   }
   clear_cancel();
   session_->checkpoint();
@@ -267,6 +272,11 @@ void ReplyStream::Engine::finish() {
     discard();
     throw;
   }
+}
+
+void ReplyStream::Engine::discard() noexcept {
+  if (core_ != nullptr && core_->session_ != nullptr) core_->session_->rest();
+  core_ = nullptr;
 }
 
 void ReplyStream::Engine::commit() {

@@ -88,13 +88,16 @@ class ChatCore {
 class ReplyStream::Engine {
  public:
   Engine(ChatCore& core, Turn turn, double prepare_ms, const GenerateOptions& options);
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+  ~Engine() { discard(); }
 
   /// The next piece; false: there is none. After an exception the turn is dropped.
   bool advance(std::string& piece);
   /// Ends the reply here and keeps it. Nothing when it has ended.
   void finish();
   /// Forgets the turn: the conversation stays as it was.
-  void discard() noexcept { core_ = nullptr; }
+  void discard() noexcept;
   /// After the end.
   [[nodiscard]] const Reply& reply() const { return generation_.reply(); }
 

@@ -199,5 +199,18 @@ TEST_F(CompleteTest, AStreamEndsWhenTheStateIsReleased) {
   EXPECT_THAT(chat_.messages(), ElementsAre(Message{"user", "Hi"}, Message{"assistant", "a"}));
 }
 
+TEST_F(CompleteTest, AReplyThatWasDroppedHoldsNobodyUp) {
+  stage_->max_verify = 8;
+  stage_->script = {"<think>\n\n</think>\n\nabcdefghabcdefghabcdefghabcdefgh<|im_end|>"};
+  Chat other = chat_.fork();
+  Chat third = chat_.fork();
+  const Chat::OnPiece gone = [](std::string_view) -> bool { throw Error(ErrorCode::internal, "gone"); };
+  EXPECT_THROW(chat_.stream("Hi", greedy(), gone), Error);
+  EXPECT_THROW(third.complete(scripted("abc<|im_end|>"), greedy(), gone), Error);
+  stage_->script = {"<think>\n\n</think>\n\nabcdefghabcdefghabcdefghabcdefgh<|im_end|>"};
+  other.generate("Hello", greedy());
+  EXPECT_GT(other.last_reply().metrics.drafted_tokens, 0U) << "guesses are made when nobody else computes";
+}
+
 }  // namespace
 }  // namespace qwen35
