@@ -60,6 +60,7 @@ class Download {
     }
     begin_transfers(wanted);
     check_space();
+    report();
     receive();
     place(wanted);
     progress_.phase = DownloadProgress::Phase::done;

@@ -144,6 +144,7 @@ Exchange::Exchange(const HttpSettings& settings, const std::string& url, const s
   curl_easy_setopt(handle, CURLOPT_MAXREDIRS, 8L);
   curl_easy_setopt(handle, CURLOPT_HTTPHEADER, impl_->headers);
   curl_easy_setopt(handle, CURLOPT_USERAGENT, "qwen35");
+  curl_easy_setopt(handle, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);  // a proxy's
   curl_easy_setopt(handle, CURLOPT_NOSIGNAL, 1L);
   curl_easy_setopt(handle, CURLOPT_TCP_KEEPALIVE, 1L);
   curl_easy_setopt(handle, CURLOPT_CONNECTTIMEOUT, static_cast<long>(settings.stall_seconds));
