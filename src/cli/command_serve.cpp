@@ -137,7 +137,8 @@ int run_serve(Options& options) {
                   : is_path(options.model)     ? folder_name
                                                : options.model;
   for (const std::string& name : {folder_name, is_path(options.model) ? folder_name : options.model}) {
-    if (name != service.model && std::find(service.aliases.begin(), service.aliases.end(), name) == service.aliases.end())
+    if (name != service.model &&
+        std::find(service.aliases.begin(), service.aliases.end(), name) == service.aliases.end())
       service.aliases.push_back(name);
   }
   service.version = QWEN35_VERSION;
@@ -212,7 +213,11 @@ void add_seconds(CLI::App& command, const char* name, server::Milliseconds& valu
 template <typename T>
 void add_count(CLI::App& command, const char* name, T& value, const char* help, double least, double most,
                const char* group) {
-  command.add_option(name, value, help)->check(in_range(least, most))->type_name("N")->capture_default_str()->group(group);
+  command.add_option(name, value, help)
+      ->check(in_range(least, most))
+      ->type_name("N")
+      ->capture_default_str()
+      ->group(group);
 }
 
 void add_list(CLI::App& command, const char* name, std::vector<std::string>& list, const char* type, const char* help,
@@ -261,9 +266,11 @@ void add_access_options(CLI::App& command, Options& options) {
       .add_flag("--no-auth-on-network", options.server.no_auth_on_network,
                 "answer other machines without a key (refused otherwise)")
       ->group(kGroup);
-  add_list(command, "--allowed-host", service.allowed_hosts, "NAME", "host name that requests may be for; may be repeated",
-           kGroup);
-  command.add_option("--cors-origin", service.cors_origin, "site whose pages may use this server, e.g. https://app.example")
+  add_list(command, "--allowed-host", service.allowed_hosts, "NAME",
+           "host name that requests may be for; may be repeated", kGroup);
+  command
+      .add_option("--cors-origin", service.cors_origin,
+                  "site whose pages may use this server, e.g. https://app.example")
       ->type_name("ORIGIN")
       ->group(kGroup);
   command.add_flag("--log-prompts", service.log_prompts, "write what clients send to the log")->group(kGroup);
@@ -279,11 +286,13 @@ void add_request_options(CLI::App& command, Options& options) {
   add_seconds(command, "--timeout", service.timeout, "for a whole request; a client may ask for less", 0.001, kGroup);
   add_count(command, "--max-tokens", service.defaults.max_tokens, "of an answer that states no limit", 1, 1e9, kGroup);
   add_count(command, "--max-tokens-limit", service.limits.max_tokens, "that an answer may ask for", 1, 1e9, kGroup);
-  add_count(command, "--max-prompt-tokens", service.max_prompt_tokens, "0: as many as the context holds", 0, 1e9, kGroup);
+  add_count(command, "--max-prompt-tokens", service.max_prompt_tokens, "0: as many as the context holds", 0, 1e9,
+            kGroup);
   add_count(command, "--max-messages", service.limits.messages, "of one request", 1, 1e6, kGroup);
   add_count(command, "--max-choices", service.limits.n, "of one request (n)", 1, 128, kGroup);
   add_count(command, "--max-body", server.http.max_body_bytes, "bytes of a request's body", 1024, 1U << 30U, kGroup);
-  add_count(command, "--max-headers", server.http.max_head_bytes, "bytes of a request's headers", 256, 1U << 20U, kGroup);
+  add_count(command, "--max-headers", server.http.max_head_bytes, "bytes of a request's headers", 256, 1U << 20U,
+            kGroup);
   command
       .add_flag_callback(
           "--no-thinking", [&service] { service.defaults.enable_thinking = false; },
@@ -302,7 +311,8 @@ void add_serve_command(CLI::App& app, Runner& run) {
   add_model_option(*command, options->model, "mini");
   command->add_option("--served-name", options->served_name, "what clients call the model; else its own name")
       ->type_name("NAME");
-  add_list(*command, "--alias", options->server.service.aliases, "NAME", "further name that clients may use", "OPTIONS");
+  add_list(*command, "--alias", options->server.service.aliases, "NAME", "further name that clients may use",
+           "OPTIONS");
   add_network_options(*command, *options);
   add_access_options(*command, *options);
   add_request_options(*command, *options);

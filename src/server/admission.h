@@ -73,8 +73,8 @@ class Admission {
   std::condition_variable_any changed_;
   bool closed_ = false;
   std::size_t running_ = 0;
-  std::list<Waiter> waiting_;       ///< the first has waited longest
-  double recent_seconds_ = 0;       ///< a generation's length, later ones counting more; 0: not known yet
+  std::list<Waiter> waiting_;  ///< the first has waited longest
+  double recent_seconds_ = 0;  ///< a generation's length, later ones counting more; 0: not known yet
 };
 
 }  // namespace qwen35::server

@@ -37,8 +37,8 @@ std::chrono::steady_clock::time_point after(Milliseconds wait) { return std::chr
 ResponseHead Service::response_head(std::string_view prefix) const {
   ResponseHead head;
   head.id = std::string(prefix) + random_hex(12);
-  head.created = std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch())
-                     .count();
+  head.created =
+      std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count();
   head.model = options_.model;
   return head;
 }
@@ -68,8 +68,8 @@ void Service::check_prompt(std::size_t tokens) const {
 
 void Service::answer_chat(const Request& request, Response& response) {
   engine();
-  const auto chat = std::make_shared<const ChatRequest>(
-      parse_chat_request(request.body, options_.limits, options_.defaults));
+  const auto chat =
+      std::make_shared<const ChatRequest>(parse_chat_request(request.body, options_.limits, options_.defaults));
   check_model(chat->model);
   ResponseHead head = response_head("chatcmpl-");
   head.include_usage = chat->include_usage;
@@ -114,8 +114,8 @@ void Service::answer_chat(const Request& request, Response& response) {
 
 void Service::answer_text(const Request& request, Response& response) {
   engine();
-  const auto text = std::make_shared<const TextRequest>(
-      parse_text_request(request.body, options_.limits, options_.defaults));
+  const auto text =
+      std::make_shared<const TextRequest>(parse_text_request(request.body, options_.limits, options_.defaults));
   check_model(text->model);
   ResponseHead head = response_head("cmpl-");
   head.include_usage = text->include_usage;

@@ -57,7 +57,8 @@ std::optional<ApiError> KeyRing::check(std::string_view authorization) const {
   if (lower(authorization.substr(0, kScheme.size())) != kScheme) return wrong_key();
   const Digest shown = digest_of(trim(authorization.substr(kScheme.size())));
   int matches = 0;  // all are compared, whichever fits
-  for (const Digest& digest : digests_) matches += CRYPTO_memcmp(shown.data(), digest.data(), digest.size()) == 0 ? 1 : 0;
+  for (const Digest& digest : digests_)
+    matches += CRYPTO_memcmp(shown.data(), digest.data(), digest.size()) == 0 ? 1 : 0;
   if (matches == 0) return wrong_key();
   return std::nullopt;
 }
@@ -70,8 +71,9 @@ OriginGuard::OriginGuard(bool loopback, std::vector<std::string> allowed_hosts, 
 
 std::optional<ApiError> OriginGuard::check(std::string_view host, std::string_view origin, bool changes) const {
   if (!hosts_.empty() && std::find(hosts_.begin(), hosts_.end(), host_name(host)) == hosts_.end())
-    return forbidden("host_not_allowed",
-                     "this server does not answer to that host name; the one who runs it can allow it (--allowed-host)");
+    return forbidden(
+        "host_not_allowed",
+        "this server does not answer to that host name; the one who runs it can allow it (--allowed-host)");
   if (!changes || origin.empty() || shares_with(origin)) return std::nullopt;
   // Behind a proxy that speaks TLS the schemes differ; names and ports do not.
   const std::size_t scheme = origin.find("://");

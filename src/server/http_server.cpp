@@ -18,18 +18,25 @@ thread_local Connection* t_current = nullptr;
 
 /// A whole answer without the library: its text of a refusal.
 std::string refusal_text(int status, const std::string& body) {
-  static const std::map<int, std::string> kReasons{
-      {400, "Bad Request"},           {408, "Request Timeout"},          {411, "Length Required"},
-      {413, "Payload Too Large"},     {414, "URI Too Long"},             {415, "Unsupported Media Type"},
-      {417, "Expectation Failed"},    {431, "Request Header Fields Too Large"},
-      {501, "Not Implemented"},       {503, "Service Unavailable"},      {505, "HTTP Version Not Supported"}};
+  static const std::map<int, std::string> kReasons{{400, "Bad Request"},
+                                                   {408, "Request Timeout"},
+                                                   {411, "Length Required"},
+                                                   {413, "Payload Too Large"},
+                                                   {414, "URI Too Long"},
+                                                   {415, "Unsupported Media Type"},
+                                                   {417, "Expectation Failed"},
+                                                   {431, "Request Header Fields Too Large"},
+                                                   {501, "Not Implemented"},
+                                                   {503, "Service Unavailable"},
+                                                   {505, "HTTP Version Not Supported"}};
   const auto reason = kReasons.find(status);
   std::string text =
       "HTTP/1.1 " + std::to_string(status) + " " + (reason == kReasons.end() ? "Error" : reason->second) + "\r\n";
   for (const auto& [name, value] : HttpServer::common_headers()) text.append(name).append(": ").append(value) += "\r\n";
   if (status == 503) text += "Retry-After: 1\r\n";
-  return text + "Connection: close\r\nContent-Type: application/json\r\nContent-Length: " +
-         std::to_string(body.size()) + "\r\n\r\n" + body;
+  return text +
+         "Connection: close\r\nContent-Type: application/json\r\nContent-Length: " + std::to_string(body.size()) +
+         "\r\n\r\n" + body;
 }
 
 }  // namespace
@@ -147,8 +154,7 @@ void HttpServer::admit(int fd) {
 }
 
 void HttpServer::answer_refusal(Connection& connection) {
-  const std::string text =
-      refusal_text(connection.refusal().status, hooks_.refused(&connection, connection.refusal()));
+  const std::string text = refusal_text(connection.refusal().status, hooks_.refused(&connection, connection.refusal()));
   connection.write(text.data(), text.size());
 }
 

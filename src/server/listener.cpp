@@ -32,8 +32,7 @@ constexpr int kBacklog = 1024;  ///< the system cuts it to what it allows
     throw Error(ErrorCode::invalid_argument, "cannot listen on " + where +
                                                  ": this machine has no such address; --host takes one of its own, "
                                                  "127.0.0.1, or 0.0.0.0 for all");
-  throw Error(ErrorCode::invalid_argument,
-              "cannot listen on " + where + ": " + std::generic_category().message(error));
+  throw Error(ErrorCode::invalid_argument, "cannot listen on " + where + ": " + std::generic_category().message(error));
 }
 
 void set(int fd, int level, int name, int value) { setsockopt(fd, level, name, &value, sizeof value); }
@@ -41,7 +40,8 @@ void set(int fd, int level, int name, int value) { setsockopt(fd, level, name, &
 bool is_loopback(const sockaddr_storage& address) {
   if (address.ss_family == AF_INET)
     return (ntohl(reinterpret_cast<const sockaddr_in&>(address).sin_addr.s_addr) >> 24U) == 127;
-  return address.ss_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&reinterpret_cast<const sockaddr_in6&>(address).sin6_addr);
+  return address.ss_family == AF_INET6 &&
+         IN6_IS_ADDR_LOOPBACK(&reinterpret_cast<const sockaddr_in6&>(address).sin6_addr);
 }
 
 }  // namespace
@@ -55,8 +55,7 @@ Listener::Listener(const std::string& host, int port) {
   const int failure = getaddrinfo(host.c_str(), std::to_string(port).c_str(), &hints, &found);
   if (failure != 0)
     throw Error(ErrorCode::invalid_argument, "--host " + host + " is no address of a machine: " +
-                                                 gai_strerror(failure) +
-                                                 "; give one like 127.0.0.1, ::1 or 0.0.0.0");
+                                                 gai_strerror(failure) + "; give one like 127.0.0.1, ::1 or 0.0.0.0");
   const std::unique_ptr<addrinfo, decltype(&freeaddrinfo)> list(found, &freeaddrinfo);
 
   fd_ = socket(found->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, found->ai_protocol);

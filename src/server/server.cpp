@@ -35,8 +35,7 @@ Server::Server(ServerOptions options)
     : options_(std::move(options)),
       listener_(options_.host, options_.port),
       service_(with_network(options_.service, options_, listener_)),
-      http_(listener_, options_.http,
-            {.refused = [this](const Connection* connection, const HeadRefusal& refusal) {
+      http_(listener_, options_.http, {.refused = [this](const Connection* connection, const HeadRefusal& refusal) {
               return service_.refused(connection, refusal);
             }}) {
   service_.attach(http_);

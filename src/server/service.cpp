@@ -74,7 +74,8 @@ Service::Service(ServiceOptions options)
       origins_(options_.loopback, options_.allowed_hosts, options_.cors_origin),
       admission_(options_.parallel, options_.queue),
       created_(now_seconds()) {
-  if (options_.parallel == 0) throw Error(ErrorCode::invalid_argument, "no generation may run: --parallel is at least 1");
+  if (options_.parallel == 0)
+    throw Error(ErrorCode::invalid_argument, "no generation may run: --parallel is at least 1");
 }
 
 void Service::attach(HttpServer& http) {
