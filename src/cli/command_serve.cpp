@@ -1,10 +1,12 @@
+#include <fcntl.h>
 #include <poll.h>
 #include <qwen35/chat.h>
 #include <signal.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
+#include <atomic>
 #include <cerrno>
 #include <cstdint>
 #include <cstdio>
@@ -51,33 +53,48 @@ struct Options {
   bool quiet = false;
 };
 
-/// SIGINT and SIGTERM as something to wait for. Made before any thread, so that all of them leave the signals alone.
+// Set before the handlers are; a signal handler may only touch lock-free atomics.
+std::atomic<int> signal_pipe{-1};
+static_assert(std::atomic<int>::is_always_lock_free);
+
+extern "C" void on_stop_signal(int /*signal*/) {
+  const int saved_errno = errno;
+  [[maybe_unused]] const ssize_t written = write(signal_pipe.load(), "", 1);
+  errno = saved_errno;
+}
+
+/// SIGINT and SIGTERM as something to wait for. By handlers and not by blocking them for a signalfd: libraries start threads
+/// before main does anything (OpenBLAS, under the speech recogniser), and the signal would end the program on one of those.
 class Signals {
  public:
   Signals() {
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGTERM);
-    pthread_sigmask(SIG_BLOCK, &set, nullptr);
-    fd_ = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-    if (fd_ < 0) throw std::system_error(errno, std::generic_category(), "signalfd");
+    if (pipe2(pipe_.data(), O_CLOEXEC | O_NONBLOCK) != 0) {
+      throw std::system_error(errno, std::generic_category(), "cannot make a pipe");
+    }
+    signal_pipe = pipe_[1];
+    struct sigaction action = {};
+    action.sa_handler = on_stop_signal;
+    sigemptyset(&action.sa_mask);
+    action.sa_flags = SA_RESTART;
+    sigaction(SIGINT, &action, nullptr);
+    sigaction(SIGTERM, &action, nullptr);
   }
-  ~Signals() { close(fd_); }
+  // The handlers stay, and with them the pipe: the program ends soon after.
+  ~Signals() = default;
   Signals(const Signals&) = delete;
   Signals& operator=(const Signals&) = delete;
 
-  [[nodiscard]] int fd() const { return fd_; }
+  [[nodiscard]] int fd() const { return pipe_[0]; }
   /// Waits up to `milliseconds` (-1: for ever) and takes one signal; false: none came.
   [[nodiscard]] bool take(int milliseconds) const {
-    pollfd polled{fd_, POLLIN, 0};
+    pollfd polled{pipe_[0], POLLIN, 0};
     if (poll(&polled, 1, milliseconds) <= 0) return false;
-    signalfd_siginfo info{};
-    return read(fd_, &info, sizeof info) == static_cast<ssize_t>(sizeof info);
+    char one = 0;
+    return read(pipe_[0], &one, 1) == 1;
   }
 
  private:
-  int fd_;
+  std::array<int, 2> pipe_{-1, -1};  // read end, write end
 };
 
 /// One line at a time, whichever thread writes it.

@@ -118,7 +118,11 @@ function load() {
   const results = [];
   const loops = Array.from({length: kConversations}, async (_, i) => {
     const conversation = new Conversation(`load-${i}`);
-    while (running) results.push(await conversation.next());
+    while (running) {
+      const result = await conversation.next();
+      results.push(result);
+      if (result.error) await pause(50);
+    }
   });
   return {
     results,
@@ -202,8 +206,9 @@ test('what is not for clients stays inside; errors keep the API’s form', async
   assert.ok((await wrong.json()).error.message);
 });
 
-test('a replica is killed under load: every request ends well or visibly, and new ones all end well', async () => {
+test('a replica is killed under load: every request ends well or visibly, and new ones all end well', {timeout: 60000}, async (t) => {
   const traffic = load();
+  t.after(() => traffic.stop());
   await until(async () => traffic.results.length > 60, 'load');
   const victim = replicas[1];
   await victim.kill();
@@ -227,9 +232,10 @@ test('a replica is killed under load: every request ends well or visibly, and ne
   console.log(`# ${results.length} requests, ${before} before the kill; ${broken.length} cut, each seen by its client; none failed after it`);
 });
 
-test('a replica is drained under load: nobody notices', async () => {
+test('a replica is drained under load: nobody notices', {timeout: 60000}, async (t) => {
   await until(async () => Object.values(await states()).every((state) => state === 'UP'), 'all up');
   const traffic = load();
+  t.after(() => traffic.stop());
   await until(async () => traffic.results.length > 60, 'load');
   const leaving = replicas[2];
   const status = leaving.stop();
