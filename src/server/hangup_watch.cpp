@@ -46,8 +46,11 @@ HangupWatch::Watch HangupWatch::watch(int fd, std::function<void()> gone) {
 }
 
 void HangupWatch::forget(std::uint64_t id) {
-  const std::lock_guard hold(mutex_);
-  std::erase_if(watched_, [id](const Watched& watched) { return watched.id == id; });
+  {
+    const std::lock_guard hold(mutex_);
+    std::erase_if(watched_, [id](const Watched& watched) { return watched.id == id; });
+  }
+  wake();  // a poll that waits keeps the connection open past its close()
 }
 
 void HangupWatch::linger(int fd, Milliseconds limit) {

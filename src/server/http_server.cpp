@@ -206,6 +206,7 @@ void HttpServer::serve(int fd) {
   for (auto& [id, client] : clients_) {
     if (client.fd == fd) client.fd = -1;
   }
+  shutdown(fd, SHUT_WR);  // close() says so only when no poll of the watch holds the connection any more
   close(fd);
 }
 

@@ -45,6 +45,7 @@ void TestClient::send(std::string_view text) {
 }
 
 bool TestClient::receive() {
+  if (fd_ < 0) return false;
   pollfd polled{fd_, POLLIN, 0};
   if (poll(&polled, 1, kPatience) <= 0) return false;
   std::array<char, 4096> buffer;
