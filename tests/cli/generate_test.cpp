@@ -390,7 +390,7 @@ TEST(Mini, RemembersANameInAPipe) {
 
 TEST(Mini, IsFoundByName) {
   if (!mini_model()) GTEST_SKIP() << "models/qwen35-mini is not in this tree";
-  const Result result = run({"generate", "--prompt", "Hello", "--seed", "1", "--json"});
+  const Result result = run({"generate", "--model", "mini", "--prompt", "Hello", "--seed", "1", "--json"});
   ASSERT_EQ(result.code, 0) << result.err;
   EXPECT_THAT(Json::parse(result.out)["text"].get<std::string>(), Not(IsEmpty()));
 }
