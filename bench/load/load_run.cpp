@@ -1,5 +1,6 @@
 #include "load_run.h"
 
+#include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <deque>
@@ -11,7 +12,8 @@
 namespace qwen35::load {
 namespace {
 
-constexpr double kSampleSeconds = 10;
+/// Between two looks at the server's memory: 10 s, or less in a short run.
+double sample_seconds(const LoadPlan& plan) { return std::clamp(plan.seconds / 40, 0.25, 10.0); }
 
 Clock::duration seconds(double value) {
   return std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(value));
@@ -115,7 +117,7 @@ class Run {
   void sample_memory() {
     if (plan_.pid == 0) return;
     std::unique_lock lock(mutex_);
-    for (Clock::time_point next = began_;; next += seconds(kSampleSeconds)) {
+    for (Clock::time_point next = began_;; next += seconds(sample_seconds(plan_))) {
       if (changed_.wait_until(lock, next, [this] { return over_; })) return;
       result_.memory.push_back(
           {std::chrono::duration<double>(Clock::now() - began_).count(), resident_bytes(plan_.pid)});

@@ -28,7 +28,7 @@ struct MemorySample {
 struct LoadResult {
   LoadPlan plan;
   std::vector<Outcome> outcomes;     ///< of the requests that were due in the time that counts
-  std::vector<MemorySample> memory;  ///< every 10 s
+  std::vector<MemorySample> memory;  ///< every 10 s, or more often in a short run
   Clock::time_point began;           ///< of the time that counts
   double wall_seconds = 0;           ///< to the end of the last request
   std::size_t not_sent = 0;          ///< due while all clients were busy; only with a rate

@@ -67,7 +67,7 @@ void add_options(CLI::App& app, Options& o) {
   app.add_option("--timeout", o.request.timeout_seconds, "seconds without a byte before a request has failed")
       ->capture_default_str()
       ->check(CLI::Range(0.1, 1e5));
-  app.add_option("--pid", o.plan.pid, "of the server: sample its memory every 10 s");
+  app.add_option("--pid", o.plan.pid, "of the server: sample its memory");
   app.add_flag("--soak", o.soak, "also print the four quarters of each measurement");
   app.add_flag("--json", o.json, "a line of JSON for each measurement");
 }

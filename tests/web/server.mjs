@@ -9,8 +9,9 @@ export const command = process.env.QWEN35_COMMAND || `${root}build/qwen35`;
 
 /**
  * Starts `qwen35 serve` and waits until it takes requests. `args` come behind the model and the port; `model` and `env`
- * replace what is usual; port 0 is any that is free. Gives {url, port, pid, log(), stop(), kill()}: log() is what it wrote
- * on standard error, stop() ends it by SIGTERM and gives its exit status, kill() ends it at once.
+ * replace what is usual; port 0 is any that is free. Gives {url, port, pid, post(), log(), stop(), kill()}: post(path, body)
+ * sends JSON and gives fetch's answer, log() is what the server wrote on standard error, stop() ends it by SIGTERM and
+ * gives its exit status, kill() ends it at once.
  */
 export async function startServer({args = [], model = 'mini', env = {}, port = 0} = {}) {
   if (!existsSync(command)) throw new Error(`${command} is not there; build it, or set QWEN35_COMMAND`);
@@ -39,6 +40,7 @@ export async function startServer({args = [], model = 'mini', env = {}, port = 0
   ]);
   return {
     ...started,
+    post: (path, body) => postJson(started.url + path, body),
     pid: child.pid,
     log: () => log,
     async stop() {
@@ -53,6 +55,15 @@ export async function startServer({args = [], model = 'mini', env = {}, port = 0
       process.removeListener('exit', kill);
     },
   };
+}
+
+/** Sends a body as JSON: a string as it is, anything else written as JSON. */
+export function postJson(url, body, headers = {}) {
+  return fetch(url, {
+    method: 'POST',
+    headers: {'Content-Type': 'application/json', ...headers},
+    body: typeof body === 'string' ? body : JSON.stringify(body),
+  });
 }
 
 /** The value of a metric of `server`, the sum over its labels. */

@@ -110,7 +110,7 @@ void settle_thinking(RequestDraft& draft) {
     if (effort->budget > 0) options.max_thinking_tokens = effort->budget;
   }
   if (draft.thinking_budget) {
-    options.enable_thinking = *draft.thinking_budget > 0;
+    options.enable_thinking = *draft.thinking_budget > 0 && draft.reasoning_effort != "none";
     options.max_thinking_tokens = *draft.thinking_budget;
   }
   if (draft.enable_thinking) options.enable_thinking = *draft.enable_thinking;

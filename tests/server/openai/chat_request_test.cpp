@@ -135,6 +135,7 @@ TEST(ChatRequests, ThinkingIsSetByEffortBudgetAndSwitch) {
   EXPECT_LT(thinking(R"(, "reasoning_effort": "low")"), thinking(R"(, "reasoning_effort": "medium")"));
   EXPECT_LT(thinking(R"(, "reasoning_effort": "medium")"), thinking(R"(, "reasoning_effort": "high")"));
   EXPECT_EQ(thinking(R"(, "reasoning_effort": "high", "thinking_budget": 30)"), 30) << "the exact one counts";
+  EXPECT_EQ(thinking(R"(, "reasoning_effort": "none", "thinking_budget": 30)"), 0);
   EXPECT_EQ(thinking(R"(, "reasoning_effort": "high", "enable_thinking": false)"), 0);
   EXPECT_EQ(refusal([] { chat(R"(, "reasoning_effort": "huge")"); }), "400 invalid_value reasoning_effort");
 }
