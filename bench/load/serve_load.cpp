@@ -12,6 +12,8 @@ namespace {
 using namespace qwen35::load;
 using Json = nlohmann::json;
 
+constexpr std::size_t kMostAtOnce = 256;  ///< requests that come at a rate, if nothing else is said
+
 struct Options {
   RequestShape request;
   ConversationShape conversation;
@@ -78,7 +80,7 @@ int run(Options& o) {
     o.request.fields["logit_bias"] = ending_tokens(o.request);
     o.request.fields["loop_guard"] = false;
   }
-  if (o.plan.rate > 0 && o.clients.size() > 1) o.clients = {1024};
+  if (o.plan.rate > 0 && o.clients.size() > 1) o.clients = {kMostAtOnce};
   if (!o.json) print_head(std::cout);
   bool failed = false;
   for (const std::size_t clients : o.clients) {
