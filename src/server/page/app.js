@@ -125,7 +125,7 @@ function renderExamples() {
   byId('examples').replaceChildren(...(mini ? kMiniExamples : kExamples).map((text) => h('li', {}, h('button', {type: 'button', onclick: () => submit(text, undefined, false)}, text))));
 }
 
-/** A line above the messages that stays until it is over. */
+/** A line above the message box that stays until it is over. */
 function notice(id, text, ...more) {
   byId(`notice-${id}`)?.remove();
   if (text) notices.append(h('div', {id: `notice-${id}`, class: 'notice', role: 'alert'}, h('p', {}, text), ...more));

@@ -38,7 +38,8 @@ export class Thread {
     this.following = true;
     scroller.addEventListener('scroll', () => this.noticeScroll(), {passive: true});
     toEnd.addEventListener('click', () => this.scrollToEnd(true));
-    new ResizeObserver(() => this.following && this.scrollToEnd()).observe(container);
+    // Only what a reply adds is followed, not an editor or a thought that somebody opens.
+    new ResizeObserver(() => this.following && this.busy && this.scrollToEnd()).observe(container);
   }
 
   /** Shows a conversation's branch; articles that are on it already stay. */
@@ -156,7 +157,9 @@ export class Thread {
         });
         body.replaceWith(form);
         actions.hidden = true;
+        this.following = false;
         area.focus();
+        area.scrollIntoView({block: 'nearest'});
       },
     };
     return view;
