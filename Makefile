@@ -37,7 +37,7 @@ build:
 
 # Without node or the npm registry the tests with the official client and the browser say that they are skipped.
 test:
-	@tools/install-deps.sh build test voice
+	@tools/install-deps.sh build test web voice
 	@[ -d tests/web/node_modules ] || ! command -v npm >/dev/null || npm ci --prefix tests/web --no-audit --no-fund || true
 	@cmake -S . -B $(BUILD) -G Ninja -DCMAKE_BUILD_TYPE=Release -DQWEN35_BUILD_TESTS=ON -DQWEN35_BUILD_EXAMPLES=ON -DQWEN35_WERROR=$(WERROR)
 	@cmake --build $(BUILD) --parallel $(JOBS)
