@@ -26,7 +26,7 @@ struct Checkpoint {
 class Checkpoints {
  public:
   /// Of more than this many, the least useful go even when memory is left: a search looks at all of them.
-  static constexpr std::size_t kMost = 64;
+  static constexpr std::size_t kMost = 256;
 
   /// `budget`: bytes for snapshots and live states together.
   explicit Checkpoints(std::size_t budget) : budget_(budget) {}

@@ -82,7 +82,8 @@ Model::Model(Tokenizer tokenizer_in, std::unique_ptr<Backend> backend_in, ModelI
   info.backend = backend->description();
 }
 
-std::unique_ptr<Model> load_model(const std::filesystem::path& folder, const LoadOptions& options) {
+std::unique_ptr<Model> load_model(const std::filesystem::path& folder, const LoadOptions& options,
+                                  const BackendWrapper& wrap) {
   ModelInfo info;
   info.name = folder_name(folder);
   const std::filesystem::path vocabulary = tokenizer_file(folder);
@@ -96,6 +97,7 @@ std::unique_ptr<Model> load_model(const std::filesystem::path& folder, const Loa
   const std::uint64_t identity = fingerprint(weights);
   BackendOptions backend_options{.kind = options.backend, .threads = options.threads, .float32 = options.float32};
   std::unique_ptr<Backend> backend = make_backend(std::move(weights), backend_options);
+  if (wrap) backend = wrap(std::move(backend));
   auto model = std::make_unique<Model>(tokenizer.get(), std::move(backend), std::move(info), options.context);
   model->fingerprint = identity;
   return model;

@@ -41,7 +41,7 @@ struct Model {
   Model(Tokenizer tokenizer, std::unique_ptr<Backend> backend, ModelInfo info, std::size_t context);
 
   Tokenizer tokenizer;
-  std::unique_ptr<Backend> backend;
+  const std::unique_ptr<Backend> backend;
   ControlTokens control;
   std::size_t vocabulary;  ///< ids a reply may hold: logits past the tokenizer's are padding
   ModelInfo info;
@@ -57,6 +57,9 @@ struct Model {
 using ModelLoader = std::function<std::unique_ptr<Model>()>;
 
 /// Reads config, weights and tokenizer of `folder`. Throws not_found, bad_file, unsupported or invalid_argument.
-std::unique_ptr<Model> load_model(const std::filesystem::path& folder, const LoadOptions& options);
+/// `wrap` may put another backend around it, for measurements.
+using BackendWrapper = std::function<std::unique_ptr<Backend>(std::unique_ptr<Backend>)>;
+std::unique_ptr<Model> load_model(const std::filesystem::path& folder, const LoadOptions& options,
+                                  const BackendWrapper& wrap = {});
 
 }  // namespace qwen35

@@ -170,10 +170,11 @@ class ConversationBenchmark {
   Chat load() {
     const Notice notice("loading " + folder_.string());
     const auto loader = [this] {
-      std::unique_ptr<Model> model = load_model(folder_, options_.load);
-      auto backend = std::make_unique<ScriptedBackend>(std::move(model->backend));
-      backend_ = backend.get();
-      model->backend = std::move(backend);
+      std::unique_ptr<Model> model = load_model(folder_, options_.load, [this](std::unique_ptr<Backend> inside) {
+        auto backend = std::make_unique<ScriptedBackend>(std::move(inside));
+        backend_ = backend.get();
+        return backend;
+      });
       model_ = model.get();
       return model;
     };
@@ -266,7 +267,8 @@ class ConversationBenchmark {
         throw Error(ErrorCode::internal, "the scripted reply took " + std::to_string(made.metrics.reply_tokens) +
                                              " tokens behind " + std::to_string(made.metrics.prompt_tokens) +
                                              "; expected " + std::to_string(reply.tokens.size()) + " behind " +
-                                             std::to_string(position));
+                                             std::to_string(position) +
+                                             " (it ended by: " + std::string(to_string(made.finish_reason)) + ")");
       }
       (lookup ? reply.with : reply.without).push_back(made.metrics.decode_tokens_per_second);
       if (lookup) {
