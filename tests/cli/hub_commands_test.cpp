@@ -48,7 +48,7 @@ class HubCommands : public testing::Test {
     for (const char* variant : {"int4", "int8"}) {
       server_.add_file(std::string(variant) + "/config.json", "{}", false);
       server_.add_file(std::string(variant) + "/tokenizer.json", "{ }", false);
-      hash_ = server_.add_file(std::string(variant) + "/model.safetensors", noise(kSize, variant[3]), true);
+      hash_ = server_.add_file(std::string(variant) + "/model.safetensors", noise(kSize, static_cast<unsigned char>(variant[3])), true);
     }
   }
   ~HubCommands() override {
