@@ -26,7 +26,7 @@ after(async () => {
   await server?.stop();
 });
 
-test('a conversation remembers a name, shows what it took, and survives a reload', async () => {
+test('a conversation remembers a name, shows what it took, and survives a reload', {timeout: 60000}, async () => {
   const user = await openPage(browser, server.url);
   const {page} = user;
   await page.waitForSelector('[data-state="online"]');
@@ -54,7 +54,7 @@ test('a conversation remembers a name, shows what it took, and survives a reload
   await user.close();
 });
 
-test('thinking is shown while it lasts and folded afterwards', async () => {
+test('thinking is shown while it lasts and folded afterwards', {timeout: 60000}, async () => {
   const user = await openPage(browser, server.url);
   const {page} = user;
   await page.click('#think');
@@ -68,7 +68,7 @@ test('thinking is shown while it lasts and folded afterwards', async () => {
   await user.close();
 });
 
-test('Esc stops a reply; what came stays, and the next turn goes on from it', async () => {
+test('Esc stops a reply; what came stays, and the next turn goes on from it', {timeout: 60000}, async () => {
   const user = await openPage(browser, server.url);
   const {page} = user;
   await user.alter(endless);
@@ -85,7 +85,7 @@ test('Esc stops a reply; what came stays, and the next turn goes on from it', as
   await user.close();
 });
 
-test('an edit and a new reply are branches; none is lost', async () => {
+test('an edit and a new reply are branches; none is lost', {timeout: 60000}, async () => {
   const user = await openPage(browser, server.url);
   const {page} = user;
   assert.match(await user.say('What is 17 plus 25?'), /42/);
@@ -122,7 +122,7 @@ test('an edit and a new reply are branches; none is lost', async () => {
   await user.close();
 });
 
-test('a reload in the middle of a reply keeps what was streamed', async () => {
+test('a reload in the middle of a reply keeps what was streamed', {timeout: 60000}, async () => {
   const user = await openPage(browser, server.url);
   const {page} = user;
   await user.alter(endless);
@@ -142,7 +142,24 @@ test('a reload in the middle of a reply keeps what was streamed', async () => {
   await user.close();
 });
 
-test('several conversations: their own ids and settings, search, rename, delete and undo', async () => {
+test('a conversation that is deleted while its reply runs stays deleted', {timeout: 60000}, async () => {
+  const user = await openPage(browser, server.url);
+  const {page} = user;
+  await user.say('What is 17 plus 25?');
+  await user.alter(endless);
+  await page.click('#new-conversation');
+  await user.send('Tell me a joke.');
+  await until(async () => (await user.lastReply()).length > 20, 'a reply that runs');
+  await page.hover('.conversation >> nth=0');
+  await page.click('[aria-label="Delete “Tell me a joke.”"]');
+  assert.deepEqual(await user.titles(), ['What is 17 plus 25?']);
+  await page.waitForTimeout(300);
+  await user.reload();
+  assert.deepEqual(await user.titles(), ['What is 17 plus 25?']);
+  await user.close();
+});
+
+test('several conversations: their own ids and settings, search, rename, delete and undo', {timeout: 60000}, async () => {
   const user = await openPage(browser, server.url);
   const {page} = user;
   const requests = [];
@@ -193,7 +210,7 @@ test('several conversations: their own ids and settings, search, rename, delete 
   await user.close();
 });
 
-test('on a phone nothing scrolls sideways, and the list is a drawer', async () => {
+test('on a phone nothing scrolls sideways, and the list is a drawer', {timeout: 60000}, async () => {
   const user = await openPage(browser, server.url, {viewport: {width: 390, height: 760}, hasTouch: true, isMobile: true});
   const {page} = user;
   const wide = `${'W'.repeat(300)}\n\n\`\`\`\n${'x'.repeat(300)}\n\`\`\`\n\n|${'head|'.repeat(30)}\n|${'---|'.repeat(30)}\n|${'cell|'.repeat(30)}`;
@@ -219,7 +236,7 @@ test('on a phone nothing scrolls sideways, and the list is a drawer', async () =
   await user.close();
 });
 
-test('everything can be done from the keyboard', async () => {
+test('everything can be done from the keyboard', {timeout: 60000}, async () => {
   const user = await openPage(browser, server.url);
   const {page} = user;
   const focused = () => page.evaluate(() => document.activeElement.id || document.activeElement.getAttribute('aria-label') || document.activeElement.textContent);
@@ -270,7 +287,7 @@ test('everything can be done from the keyboard', async () => {
   await user.close();
 });
 
-test('a server that goes away takes nothing with it', async () => {
+test('a server that goes away takes nothing with it', {timeout: 60000}, async () => {
   const own = await startServer();
   const user = await openPage(browser, own.url, {expected: /Failed to load resource/});
   const {page} = user;
@@ -302,7 +319,7 @@ test('a server that goes away takes nothing with it', async () => {
   await user.close();
 });
 
-test('a server with a key asks for it, and the page forgets it with its tab', async () => {
+test('a server with a key asks for it, and the page forgets it with its tab', {timeout: 60000}, async () => {
   const own = await startServer({args: ['--api-key', 'open-sesame']});
   try {
     const user = await openPage(browser, own.url, {expected: /401/});
@@ -329,7 +346,7 @@ test('a server with a key asks for it, and the page forgets it with its tab', as
   }
 });
 
-test('a refusal, a busy server and a cut stream are shown where they belong', async () => {
+test('a refusal, a busy server and a cut stream are shown where they belong', {timeout: 60000}, async () => {
   const user = await openPage(browser, server.url, {expected: /Failed to load resource/});
   const {page} = user;
   await user.answer(errorAnswer(400, 'The field x is wrong.'));
@@ -338,6 +355,9 @@ test('a refusal, a busy server and a cut stream are shown where they belong', as
   assert.match(await user.notice().innerText(), /The field x is wrong\./);
   assert.equal(await page.inputValue('#prompt'), 'first words');
   assert.deepEqual(await user.said(), []);
+  await user.reload();
+  assert.equal(await page.inputValue('#prompt'), 'first words', 'not even a reload loses it');
+  assert.deepEqual(await user.titles(), []);
   await user.asUsual();
 
   await user.answer((count) => (count === 1 ? errorAnswer(429, 'Too many.', {'Retry-After': '1'}) : null));
@@ -363,5 +383,10 @@ test('a refusal, a busy server and a cut stream are shown where they belong', as
   await user.notice().waitFor();
   assert.equal(await page.inputValue('#prompt'), 'typed meanwhile');
   assert.equal((await user.said()).at(-1), 'third');
+  // The message without a reply offers to ask for one; that this fails too is said.
+  await page.getByRole('button', {name: 'Ask for one'}).click();
+  await page.waitForSelector('.live');
+  await user.idle();
+  assert.match(await user.notice().innerText(), /Broken/);
   await user.close();
 });

@@ -30,7 +30,11 @@ const notices = byId('notices');
 
 const replies = new Replies(store, {
   model: () => server.model ?? undefined,  // the server has one; it need not be named
-  reachable: (whether) => (whether ? server.state !== 'online' && server.look() : server.lost()),
+  kept: (conversation) => conversations.has(conversation.id),
+  answered: (how) => {
+    if (how === 'offline') server.lost();
+    else if (how === 'cut' || server.state !== 'online') server.look();
+  },
   keyNeeded: (message) => showKey({message}),
   changed: (conversation, node, done) => {
     if (conversation === current && node) {
@@ -42,7 +46,7 @@ const replies = new Replies(store, {
 });
 
 const thread = new Thread(byId('thread'), byId('scroller'), byId('to-end'), {
-  edit: (node, text) => submit(text, node.parent, true),
+  edit: (node, text) => submit(text, node.parent),
   regenerate: (node) => generate(current, node.parent),
   retry: (node) => generate(current, node.parent),
   answer: (node) => generate(current, node.id),
@@ -122,7 +126,7 @@ function renderExamples() {
   byId('empty-text').textContent = mini
     ? 'The bundled model is very small: it remembers what you tell it, does sums, and knows a few hundred facts.'
     : 'Replies are made by the model on your own server. Conversations stay in this browser.';
-  byId('examples').replaceChildren(...(mini ? kMiniExamples : kExamples).map((text) => h('li', {}, h('button', {type: 'button', onclick: () => submit(text, undefined, false)}, text))));
+  byId('examples').replaceChildren(...(mini ? kMiniExamples : kExamples).map((text) => h('li', {}, h('button', {type: 'button', onclick: () => submit(text)}, text))));
 }
 
 /** A line above the message box that stays until it is over. */
@@ -149,7 +153,7 @@ function open(conversation) {
   current = conversation;
   writeLocal('current', current.id, sessionStorage);
   notice('failed', null);
-  setPrompt(drafts[current.id] ?? '');
+  setPrompt(drafts[draftKey(current)] ?? '');
   render();
   prompt.focus();
 }
@@ -174,9 +178,12 @@ function remove(conversation) {
   });
 }
 
+// A conversation that has not begun has no id that a reload would find again.
+const draftKey = (conversation) => (conversation.nodes.length > 0 ? conversation.id : 'new');
+
 function keepDraft() {
-  if (prompt.value.trim()) drafts[current.id] = prompt.value;
-  else delete drafts[current.id];
+  if (prompt.value.trim()) drafts[draftKey(current)] = prompt.value;
+  else delete drafts[draftKey(current)];
   writeLocal('drafts', drafts);
 }
 
@@ -194,7 +201,7 @@ function fitPrompt() {
 }
 
 /** Sends a message after `parent` (the end of the branch where not given). */
-async function submit(text, parent = current.leaf, edited = false) {
+async function submit(text, parent = current.leaf) {
   const conversation = current;
   if (!text.trim() || replies.isRunning(conversation)) return;
   const before = conversation.leaf;
@@ -204,43 +211,46 @@ async function submit(text, parent = current.leaf, edited = false) {
   writeLocal('current', conversation.id, sessionStorage);
   store.save(conversation);
   thread.following = true;
-  const failure = await generate(conversation, node.id);
-  if (!failure) return;
+  const failure = await generate(conversation, node.id, {told: true});
+  if (!failure || !conversations.has(conversation.id)) return;
   // Not a word came back: the message goes back to where it was typed, unless something new stands there.
   const shown = conversation === current;
-  const kept = shown ? prompt.value : drafts[conversation.id] ?? '';
+  const kept = shown ? prompt.value : drafts[draftKey(conversation)] ?? '';
   const retry = () => {
     notice('failed', null);
     if (conversation !== current) open(conversation);
-    if (findNode(conversation, node.id)) generate(conversation, node.id).then((again) => again && fail(again));
+    if (findNode(conversation, node.id)) generate(conversation, node.id);
     else {
       const typed = prompt.value.trim() === text.trim() ? text : prompt.value;
       setPrompt('');
-      submit(typed.trim() ? typed : text, findNode(conversation, parent) ? parent : conversation.leaf, edited);
+      submit(typed.trim() ? typed : text, findNode(conversation, parent) ? parent : conversation.leaf);
     }
-  };
-  const fail = (error) => {
-    const text = error.name === 'AbortError' ? 'Stopped.' : error.message;
-    notice('failed', text, h('button', {type: 'button', class: 'secondary', onclick: retry}, 'Try again'));
   };
   if (kept.trim() === '') {
     removeLeaf(conversation, node.id);
     conversation.leaf = findNode(conversation, before) ? before : conversation.leaf;
-    store.write(conversation);
-    if (conversation.nodes.length === 0) conversations.delete(conversation.id);
+    if (conversation.nodes.length > 0) {
+      store.write(conversation);
+    } else {
+      conversations.delete(conversation.id);
+      store.remove(conversation.id);
+    }
     if (shown) setPrompt(text);
-    else drafts[conversation.id] = text;
+    else drafts[draftKey(conversation)] = text;
   }
   if (shown) {
     keepDraft();
     prompt.focus();
-    fail(failure);
+    notice('failed', failure.message, h('button', {type: 'button', class: 'secondary', onclick: retry}, 'Try again'));
   }
   render();
 }
 
-/** A reply to a node. Resolves to what went wrong if nothing at all came back, else to null. */
-async function generate(conversation, parent) {
+/**
+ * A reply to a node. Resolves to what went wrong if nothing at all came back, else to null; it is shown here unless the caller
+ * does (told).
+ */
+async function generate(conversation, parent, {told = false} = {}) {
   if (replies.isRunning(conversation)) return null;
   notice('failed', null);
   speaker.begin();
@@ -251,8 +261,7 @@ async function generate(conversation, parent) {
   if (end instanceof Error) {
     if (findNode(conversation, before)) conversation.leaf = before;
     render();
-    const last = findNode(conversation, parent);
-    if (last && conversation === current && before !== parent) {
+    if (conversation === current && !told) {
       notice('failed', end.message, h('button', {type: 'button', class: 'secondary', onclick: () => generate(conversation, parent)}, 'Try again'));
     }
     return end;
@@ -277,7 +286,7 @@ function sendPrompt() {
   if (!text.trim() || replies.isRunning(current)) return;
   speaker.stop();
   setPrompt('');
-  delete drafts[current.id];
+  delete drafts[draftKey(current)];
   writeLocal('drafts', drafts);
   submit(text);
 }
@@ -464,6 +473,8 @@ async function begin() {
     replies.journal();
     store.flush();
   });
+  // Back from the browser's cache: what streamed was cut off meanwhile and is read from the journal.
+  addEventListener('pageshow', (event) => event.persisted && location.reload());
   addEventListener('resize', fitPrompt);
 
   render();
@@ -478,7 +489,7 @@ async function begin() {
   }
   const last = conversations.get(readLocal('current', null, sessionStorage));
   if (last && current.nodes.length === 0) current = last;
-  setPrompt(prompt.value || (drafts[current.id] ?? ''));
+  setPrompt(prompt.value || (drafts[draftKey(current)] ?? ''));
   render();
   document.body.dataset.ready = 'yes';
   if (matchMedia('(hover: hover)').matches) prompt.focus();

@@ -20,13 +20,14 @@ const pause = (ms, signal) => new Promise((resolve, reject) => {
 
 export class Replies {
   /**
-   * handlers: changed(conversation, node, done), keyNeeded(message) → promise of whether a key was given,
-   * reachable(whether), model() → its name.
+   * handlers: changed(conversation, node, done), keyNeeded(message) → promise of whether a key was given, kept(conversation):
+   * it was not deleted meanwhile, answered(how): 'yes' or an error's kind, model() → its name.
    */
   constructor(store, handlers) {
     this.store = store;
     this.handlers = handlers;
     this.running = new Map();  // conversation id → {conversation, node, abort}
+    this.leaving = false;      // the page goes away: what the browser cuts off now was no error
   }
 
   isRunning(conversation) {
@@ -39,6 +40,7 @@ export class Replies {
 
   /** Keeps what streams now, for the page is going away. */
   journal() {
+    this.leaving = true;
     this.store.journal([...this.running.values()].map(({conversation, node}) => ({
       conversation: conversation.id,
       node: {...node, state: 'cut', waiting: null, problem: {text: 'The page was closed or reloaded before the reply was whole.', retry: true}},
@@ -60,15 +62,16 @@ export class Replies {
     } catch (caught) {
       error = caught;
     }
+    if (this.leaving) return node;
     this.running.delete(conversation.id);
     node.waiting = null;
     const nothing = !node.content && !node.reasoning;
     if (error && error.name !== 'AbortError') {
       if (!(error instanceof ApiError)) error = new ApiError('refused', `The page failed: ${error.message}`);
-      this.handlers.reachable(error.kind !== 'offline' && error.kind !== 'cut');
+      this.handlers.answered(error.kind);
       if (nothing) {
         removeLeaf(conversation, node.id);
-        this.store.write(conversation);
+        this.keep(conversation);
         this.handlers.changed(conversation, null, true);
         return error;
       }
@@ -77,9 +80,14 @@ export class Replies {
     } else {
       node.state = error ? 'stopped' : 'done';
     }
-    this.store.write(conversation);
+    this.keep(conversation);
     this.handlers.changed(conversation, node, true);
     return node;
+  }
+
+  // A conversation that was deleted while its reply ran stays deleted.
+  keep(conversation) {
+    if (this.handlers.kept(conversation)) this.store.write(conversation);
   }
 
   // Tries again where the server said that it is busy, and after a key was given.
@@ -135,14 +143,14 @@ export class Replies {
       if (event.usage) takeUsage(stats, event.usage, first === null ? 0 : last - first);
       if (event.timings) takeTimings(stats, event.timings);
       if (event.finish) node.finish = event.finish;
-      if (now - saved > kSaveEvery) {
+      if (now - saved > kSaveEvery && this.handlers.kept(conversation)) {
         saved = now;
         this.store.save(conversation);
       }
       this.handlers.changed(conversation, node, false);
     }
     if (node.reasoning && !node.content && first !== null) stats.thought = last - first;
-    this.handlers.reachable(true);
+    this.handlers.answered('yes');
   }
 }
 

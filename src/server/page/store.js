@@ -50,7 +50,8 @@ export class Store extends EventTarget {
     for (const {conversation: id, node: kept} of Array.isArray(journal) ? journal : []) {
       const conversation = all.find((one) => one.id === id);
       const node = conversation && findNode(conversation, kept.id);
-      if (node && node.content.length <= kept.content.length) Object.assign(node, kept);
+      // Only what had not ended: a page that came back from the browser's cache may have ended it after all.
+      if (node && node.state === 'streaming') Object.assign(node, kept);
       else if (conversation && !node && findNode(conversation, kept.parent)) {
         conversation.nodes.push(kept);
         conversation.leaf = kept.id;
