@@ -51,7 +51,9 @@ class Events {
       return;
     }
     if (chunk.contains("usage") && chunk["usage"].is_object()) take_usage(chunk["usage"]);
-    for (const Json& choice : chunk.value("choices", Json::array())) take_choice(choice);
+    if (const auto choices = chunk.find("choices"); choices != chunk.end()) {
+      for (const Json& choice : *choices) take_choice(choice);
+    }
   }
 
   void take_usage(const Json& usage) {

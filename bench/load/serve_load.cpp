@@ -34,8 +34,9 @@ Json ending_tokens(const RequestShape& request) {
   const httplib::Result result = client.Post("/tokenize", body.dump(), "application/json");
   if (!result || result->status != 200)
     throw std::runtime_error(request.url + "/tokenize does not answer; leave --whole-length out");
+  const Json answer = Json::parse(result->body);  // named: a loop does not keep what it is made from
   Json biases = Json::object();
-  for (const Json& id : Json::parse(result->body).at("tokens")) biases[std::to_string(id.get<int>())] = -100;
+  for (const Json& id : answer.at("tokens")) biases[std::to_string(id.get<int>())] = -100;
   return biases;
 }
 
