@@ -11,7 +11,7 @@ export async function launch() {
 }
 
 /** Waits until `check` gives something true, and returns it. */
-export async function until(check, what, ms = 15000) {
+export async function until(check, what, ms = 30000) {
   const end = Date.now() + ms;
   for (;;) {
     const found = await check();
@@ -29,7 +29,7 @@ export async function openPage(browser, url, options = {}) {
   const {expected, prepare, ...contextOptions} = options;
   const context = await browser.newContext({viewport: {width: 1200, height: 800}, ...contextOptions});
   const page = await context.newPage();
-  page.setDefaultTimeout(15000);
+  page.setDefaultTimeout(30000);
   const problems = [];
   page.on('console', (message) => message.type() === 'error' && problems.push(`console: ${message.text()}`));
   page.on('pageerror', (error) => problems.push(`exception: ${error.stack}`));

@@ -26,7 +26,7 @@ after(async () => {
   await server?.stop();
 });
 
-test('a conversation remembers a name, shows what it took, and survives a reload', {timeout: 60000}, async () => {
+test('a conversation remembers a name, shows what it took, and survives a reload', {timeout: 120000}, async () => {
   const user = await openPage(browser, server.url);
   const {page} = user;
   await page.waitForSelector('[data-state="online"]');
@@ -54,7 +54,7 @@ test('a conversation remembers a name, shows what it took, and survives a reload
   await user.close();
 });
 
-test('thinking is shown while it lasts and folded afterwards', {timeout: 60000}, async () => {
+test('thinking is shown while it lasts and folded afterwards', {timeout: 120000}, async () => {
   const user = await openPage(browser, server.url);
   const {page} = user;
   await page.click('#think');
@@ -68,7 +68,7 @@ test('thinking is shown while it lasts and folded afterwards', {timeout: 60000},
   await user.close();
 });
 
-test('Esc stops a reply; what came stays, and the next turn goes on from it', {timeout: 60000}, async () => {
+test('Esc stops a reply; what came stays, and the next turn goes on from it', {timeout: 120000}, async () => {
   const user = await openPage(browser, server.url);
   const {page} = user;
   await user.alter(endless);
@@ -85,7 +85,7 @@ test('Esc stops a reply; what came stays, and the next turn goes on from it', {t
   await user.close();
 });
 
-test('an edit and a new reply are branches; none is lost', {timeout: 60000}, async () => {
+test('an edit and a new reply are branches; none is lost', {timeout: 120000}, async () => {
   const user = await openPage(browser, server.url);
   const {page} = user;
   assert.match(await user.say('What is 17 plus 25?'), /42/);
@@ -122,7 +122,7 @@ test('an edit and a new reply are branches; none is lost', {timeout: 60000}, asy
   await user.close();
 });
 
-test('a reload in the middle of a reply keeps what was streamed', {timeout: 60000}, async () => {
+test('a reload in the middle of a reply keeps what was streamed', {timeout: 120000}, async () => {
   const user = await openPage(browser, server.url);
   const {page} = user;
   await user.alter(endless);
@@ -142,7 +142,7 @@ test('a reload in the middle of a reply keeps what was streamed', {timeout: 6000
   await user.close();
 });
 
-test('a conversation that is deleted while its reply runs stays deleted', {timeout: 60000}, async () => {
+test('a conversation that is deleted while its reply runs stays deleted', {timeout: 120000}, async () => {
   const user = await openPage(browser, server.url);
   const {page} = user;
   await user.say('What is 17 plus 25?');
@@ -159,7 +159,7 @@ test('a conversation that is deleted while its reply runs stays deleted', {timeo
   await user.close();
 });
 
-test('several conversations: their own ids and settings, search, rename, delete and undo', {timeout: 60000}, async () => {
+test('several conversations: their own ids and settings, search, rename, delete and undo', {timeout: 120000}, async () => {
   const user = await openPage(browser, server.url);
   const {page} = user;
   const requests = [];
@@ -210,7 +210,7 @@ test('several conversations: their own ids and settings, search, rename, delete 
   await user.close();
 });
 
-test('on a phone nothing scrolls sideways, and the list is a drawer', {timeout: 60000}, async () => {
+test('on a phone nothing scrolls sideways, and the list is a drawer', {timeout: 120000}, async () => {
   const user = await openPage(browser, server.url, {viewport: {width: 390, height: 760}, hasTouch: true, isMobile: true});
   const {page} = user;
   const wide = `${'W'.repeat(300)}\n\n\`\`\`\n${'x'.repeat(300)}\n\`\`\`\n\n|${'head|'.repeat(30)}\n|${'---|'.repeat(30)}\n|${'cell|'.repeat(30)}`;
@@ -236,7 +236,7 @@ test('on a phone nothing scrolls sideways, and the list is a drawer', {timeout: 
   await user.close();
 });
 
-test('everything can be done from the keyboard', {timeout: 60000}, async () => {
+test('everything can be done from the keyboard', {timeout: 120000}, async () => {
   const user = await openPage(browser, server.url);
   const {page} = user;
   const focused = () => page.evaluate(() => document.activeElement.id || document.activeElement.getAttribute('aria-label') || document.activeElement.textContent);
@@ -287,7 +287,7 @@ test('everything can be done from the keyboard', {timeout: 60000}, async () => {
   await user.close();
 });
 
-test('a server that goes away takes nothing with it', {timeout: 60000}, async () => {
+test('a server that goes away takes nothing with it', {timeout: 120000}, async () => {
   const own = await startServer();
   const user = await openPage(browser, own.url, {expected: /Failed to load resource/});
   const {page} = user;
@@ -319,7 +319,7 @@ test('a server that goes away takes nothing with it', {timeout: 60000}, async ()
   await user.close();
 });
 
-test('a server with a key asks for it, and the page forgets it with its tab', {timeout: 60000}, async () => {
+test('a server with a key asks for it, and the page forgets it with its tab', {timeout: 120000}, async () => {
   const own = await startServer({args: ['--api-key', 'open-sesame']});
   try {
     const user = await openPage(browser, own.url, {expected: /401/});
@@ -346,7 +346,7 @@ test('a server with a key asks for it, and the page forgets it with its tab', {t
   }
 });
 
-test('a refusal, a busy server and a cut stream are shown where they belong', {timeout: 60000}, async () => {
+test('a refusal, a busy server and a cut stream are shown where they belong', {timeout: 120000}, async () => {
   const user = await openPage(browser, server.url, {expected: /Failed to load resource/});
   const {page} = user;
   await user.answer(errorAnswer(400, 'The field x is wrong.'));

@@ -52,7 +52,7 @@ async function assertHarmless(page) {
   return found;
 }
 
-test('nothing in a prompt or a reply becomes markup', {timeout: 60000}, async () => {
+test('nothing in a prompt or a reply becomes markup', {timeout: 120000}, async () => {
   const user = await openPage(browser, server.url);
   const {page} = user;
   const outside = [];
@@ -87,7 +87,7 @@ test('nothing in a prompt or a reply becomes markup', {timeout: 60000}, async ()
   await user.close();
 });
 
-test('the policy stops what would slip through', {timeout: 60000}, async () => {
+test('the policy stops what would slip through', {timeout: 120000}, async () => {
   const user = await openPage(browser, server.url, {expected: /policy violated|Content Security Policy|Trusted|Refused|violates/});
   const {page} = user;
   const headers = (await (await fetch(server.url)).headers).get('content-security-policy');
@@ -114,7 +114,7 @@ test('the policy stops what would slip through', {timeout: 60000}, async () => {
   await user.close();
 });
 
-test('Markdown: what each form becomes', {timeout: 60000}, async () => {
+test('Markdown: what each form becomes', {timeout: 120000}, async () => {
   const user = await openPage(browser, server.url);
   const cases = [
     ['a *b* **c** ***d*** ~~e~~ `f`', 'p(a em(b) strong(c) em(strong(d)) del(e) code(f))'],
@@ -157,7 +157,7 @@ test('Markdown: what each form becomes', {timeout: 60000}, async () => {
   await user.close();
 });
 
-test('Markdown: a text that grows looks at each moment like the same text at once, and hostile ones are quick', {timeout: 60000}, async () => {
+test('Markdown: a text that grows looks at each moment like the same text at once, and hostile ones are quick', {timeout: 120000}, async () => {
   const user = await openPage(browser, server.url);
   const outcome = await user.page.evaluate(async () => {
     const {MarkdownView} = await import('/markdown.js');
@@ -220,7 +220,7 @@ test('Markdown: a text that grows looks at each moment like the same text at onc
   await user.close();
 });
 
-test('dark and light: by the system, by choice, and readable', {timeout: 60000}, async () => {
+test('dark and light: by the system, by choice, and readable', {timeout: 120000}, async () => {
   for (const scheme of ['light', 'dark']) {
     const user = await openPage(browser, server.url, {colorScheme: scheme});
     const {page} = user;
@@ -251,7 +251,7 @@ test('dark and light: by the system, by choice, and readable', {timeout: 60000},
   }
 });
 
-test('every control has a name, every dialog too', {timeout: 60000}, async () => {
+test('every control has a name, every dialog too', {timeout: 120000}, async () => {
   const user = await openPage(browser, server.url);
   const {page} = user;
   const session = await user.context.newCDPSession(page);
@@ -286,7 +286,7 @@ test('every control has a name, every dialog too', {timeout: 60000}, async () =>
   await user.close();
 });
 
-test('speech: sentences as they come, and an interruption stops voice and reply', {timeout: 60000}, async () => {
+test('speech: sentences as they come, and an interruption stops voice and reply', {timeout: 120000}, async () => {
   const user = await openPage(browser, server.url, {prepare: (page) => page.addInitScript(() => {
     window.spoken = [];
     window.silenced = 0;
@@ -319,7 +319,7 @@ test('speech: sentences as they come, and an interruption stops voice and reply'
   await user.close();
 });
 
-test('conversations go out to a file and come back; other files are refused by name', {timeout: 60000}, async () => {
+test('conversations go out to a file and come back; other files are refused by name', {timeout: 120000}, async () => {
   const user = await openPage(browser, server.url);
   const {page} = user;
   await user.answer('A reply.');
@@ -362,7 +362,7 @@ test('conversations go out to a file and come back; other files are refused by n
   await user.close();
 });
 
-test('a browser that is full or keeps nothing says so, and the conversation goes on', {timeout: 60000}, async () => {
+test('a browser that is full or keeps nothing says so, and the conversation goes on', {timeout: 120000}, async () => {
   const full = await openPage(browser, server.url, {prepare: (page) => page.addInitScript(() => {
     IDBObjectStore.prototype.put = () => { throw new DOMException('full', 'QuotaExceededError'); };
     Storage.prototype.setItem = () => { throw new DOMException('full', 'QuotaExceededError'); };
@@ -378,7 +378,7 @@ test('a browser that is full or keeps nothing says so, and the conversation goes
   await none.close();
 });
 
-test('two tabs see the same conversations', {timeout: 60000}, async () => {
+test('two tabs see the same conversations', {timeout: 120000}, async () => {
   const user = await openPage(browser, server.url);
   await user.answer('A reply.');
   const second = await user.context.newPage();
