@@ -26,9 +26,9 @@
 #include <vector>
 
 #include "base/file_writer.h"
-#include "chat/model_locator.h"
 #include "checkpoint/info.h"
 #include "cli/cli.h"
+#include "cli/model_download.h"
 #include "cli/options.h"
 #include "cli/progress.h"
 #include "cli/text_io.h"
@@ -63,8 +63,9 @@ extern "C" void on_stop_signal(int /*signal*/) {
   errno = saved_errno;
 }
 
-/// SIGINT and SIGTERM as something to wait for. By handlers and not by blocking them for a signalfd: libraries start threads
-/// before main does anything (OpenBLAS, under the speech recogniser), and the signal would end the program on one of those.
+/// SIGINT and SIGTERM as something to wait for. By handlers and not by blocking them for a signalfd: libraries start
+/// threads before main does anything (OpenBLAS, under the speech recogniser), and the signal would end the program on
+/// one of those.
 class Signals {
  public:
   Signals() {
@@ -140,8 +141,8 @@ std::unique_ptr<server::Engine> load(const Options& options, const CheckpointInf
 }
 
 int run_serve(Options& options) {
+  const std::filesystem::path folder = find_model(options.model);
   const Signals signals;
-  const std::filesystem::path folder = resolve_model(options.model);
   CheckpointInfo checkpoint;
   {
     const ModelWeights weights = load_weights(folder);
