@@ -30,7 +30,7 @@ class Lane {
   }
   void check() const {
     ASSERT_EQ(state_->position(), want_state_->position());
-    ASSERT_EQ(std::memcmp(got_.data(), want_.data(), want_.size() * sizeof(float)), 0)
+    ASSERT_TRUE(want_.empty() || std::memcmp(got_.data(), want_.data(), want_.size() * sizeof(float)) == 0)
         << ids_.size() << " tokens, now at " << state_->position();
   }
   [[nodiscard]] State& state() { return *state_; }
