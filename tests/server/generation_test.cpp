@@ -109,7 +109,7 @@ TEST_F(GenerationTest, HostileBodiesAreTheClientsFault) {
        {std::string(), std::string("{"), std::string("null"), std::string("[]"), deep,
         std::string("{\"messages\":" + deep), std::string("{\"messages\":[]}"),
         std::string("{\"messages\":[{\"role\":\"user\",\"content\":\"\xff\"}]}"),
-        std::string("{\"messages\":[{\"role\":\"user\",\"content\":\"a\0\"}]}", 48), chat_body("a", -1),
+        R"({"messages":[{"role":"user","content":"a)" + std::string(1, '\0') + "\"}]}", chat_body("a", -1),
         chat_body("a", 1, ",\"temperature\":1e999"), chat_body("a", 1, ",\"n\":1000000"),
         chat_body("a", 1, ",\"timeout\":-1"), chat_body("a", 1, ",\"max_completion_tokens\":99999999999999999999")}) {
     const std::string answer = post(port(), kChat, body);
