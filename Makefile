@@ -70,7 +70,7 @@ sanitize:
 tsan:
 	@tools/install-deps.sh build test clang
 	@cmake --preset tsan
-	@cmake --build --preset tsan --parallel $(JOBS) --target backend_test chat_test voice_test speech_core_test
+	@cmake --build --preset tsan --parallel $(JOBS) --target backend_test chat_test voice_test speech_core_test server_test
 	@ctest --preset tsan
 
 format:
