@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <new>
 
 namespace qwen35 {
 namespace {
@@ -55,7 +56,13 @@ bool Batcher::compute(Job& job, bool& begun) {
   arrived_.notify_one();
   while (job.stage != Job::Stage::done) {
     if (!computing_) {
-      lead(hold);
+      try {
+        lead(hold);
+      } catch (...) {  // no memory to put a pass together: nothing has begun, and another may have more luck
+        std::erase(waiting_, &job);
+        if (!waiting_.empty()) waiting_.front()->changed.notify_one();
+        throw;
+      }
     } else {
       job.changed.wait_for(hold, kGlance);
     }
@@ -76,7 +83,13 @@ bool Batcher::compute(Job& job, bool& begun) {
 void Batcher::lead(std::unique_lock<std::mutex>& hold) {
   computing_ = true;
   wait_for_expected(hold);
-  const std::vector<Job*> jobs = choose();
+  std::vector<Job*> jobs;
+  try {
+    jobs = choose();
+  } catch (...) {
+    computing_ = false;
+    throw;
+  }
   const Clock::time_point start = Clock::now();
   hold.unlock();
   run(jobs);
@@ -149,9 +162,9 @@ void Batcher::run(std::span<Job* const> jobs) {
     for (Job* job : jobs) run_alone(*job);
     return;
   }
-  std::vector<Feed> feeds;
-  std::transform(jobs.begin(), jobs.end(), std::back_inserter(feeds), [](const Job* job) { return job->feed; });
   try {
+    std::vector<Feed> feeds;
+    std::transform(jobs.begin(), jobs.end(), std::back_inserter(feeds), [](const Job* job) { return job->feed; });
     const bool whole = backend_.forward_batch(feeds, {});
     for (Job* job : jobs) job->begun = job->whole = whole;
   } catch (const Error&) {
@@ -178,8 +191,11 @@ void Batcher::run_alone(Job& job) {
 
 void Batcher::expect(Seat& seat) {
   if (seat.expected_) return;
-  seat.expected_ = true;
-  expected_.push_back(&seat);
+  try {
+    expected_.push_back(&seat);
+    seat.expected_ = true;
+  } catch (const std::bad_alloc&) {  // then nobody waits for it, which costs a little speed
+  }
 }
 
 void Batcher::stop_expecting(Seat& seat) {
