@@ -2,13 +2,17 @@
 
 # Compiler options common to every target of the project.
 add_library(qwen35_options INTERFACE)
-target_compile_options(qwen35_options INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wconversion)
+set(cxx $<COMPILE_LANGUAGE:CXX>)
+set(cuda $<COMPILE_LANGUAGE:CUDA>)
+target_compile_options(
+  qwen35_options INTERFACE "$<${cxx}:-Wall;-Wextra;-Wpedantic;-Wshadow;-Wconversion>"
+                           "$<${cuda}:-Xcompiler=-Wall,-Wextra,-Wshadow;--expt-relaxed-constexpr;-Wno-deprecated-gpu-targets>")
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
   # GCC 12 sees overlapping copies in operator+(const char*, std::string&&) (GCC bug 105651).
-  target_compile_options(qwen35_options INTERFACE -Wno-restrict)
+  target_compile_options(qwen35_options INTERFACE $<${cxx}:-Wno-restrict>)
 endif()
 if(QWEN35_WERROR)
-  target_compile_options(qwen35_options INTERFACE -Werror)
+  target_compile_options(qwen35_options INTERFACE $<${cxx}:-Werror> "$<${cuda}:-Werror=all-warnings>")
 endif()
 if(QWEN35_SANITIZE)
   target_compile_options(qwen35_options INTERFACE -fsanitize=${QWEN35_SANITIZE} -fno-omit-frame-pointer

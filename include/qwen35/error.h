@@ -16,6 +16,8 @@ enum class ErrorCode {
   network,           ///< the hub is not reached or does not deliver
   cancelled,         ///< a download that the caller stopped
   internal,          ///< a defect of ours
+  out_of_memory,     ///< a GPU's memory is full; what was computed before is whole
+  device,            ///< a GPU failed or was taken away; reload() starts afresh
 };
 
 /// Every error this library throws. The message names the thing, what was found, what was expected and the remedy.
