@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "backend/cuda/device.h"
 #include "backend/cuda/device_model.h"
@@ -41,6 +42,11 @@ class Decoder {
 
   /// S after the `sequence.count` tokens from `sequence.position` on whose rows stand in the ring, from s_in to s_out.
   void replay(const SequenceView& sequence, cudaStream_t stream);
+
+  /// For measuring: from the first call on, persistent passes note one block's clock: at the beginning, then of each
+  /// step after its activations are there and after its product, and after a layer's mixer. Returns those of the last
+  /// pass, which must have ended.
+  [[nodiscard]] std::vector<long long> trace();
 
   /// Device memory held beside the weights.
   [[nodiscard]] std::size_t memory_bytes() const;

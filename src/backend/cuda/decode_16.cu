@@ -1,0 +1,7 @@
+#include "backend/cuda/decode_kernels.cuh"
+
+namespace qwen35::cuda {
+
+DecodeKernels kernels_16() { return fast_kernels<16, 0>(); }
+
+}  // namespace qwen35::cuda

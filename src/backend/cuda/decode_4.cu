@@ -1,0 +1,7 @@
+#include "backend/cuda/decode_kernels.cuh"
+
+namespace qwen35::cuda {
+
+DecodeKernels kernels_4() { return fast_kernels<4, 64>(); }
+
+}  // namespace qwen35::cuda

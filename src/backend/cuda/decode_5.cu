@@ -1,0 +1,7 @@
+#include "backend/cuda/decode_kernels.cuh"
+
+namespace qwen35::cuda {
+
+DecodeKernels kernels_5() { return fast_kernels<5, 64>(); }
+
+}  // namespace qwen35::cuda

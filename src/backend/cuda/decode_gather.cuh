@@ -1,0 +1,206 @@
+#pragma once
+
+// Before a product: what other blocks have left becomes the product's activations in this block's memory.
+
+#include "backend/cuda/decode_pass.cuh"
+
+namespace qwen35::cuda {
+
+/// Pairs that a thread asks for before it looks at the first.
+inline constexpr int kAhead = 4;
+
+/// Zeros behind the last column, up to a whole unit.
+template <std::uint32_t kRows>
+__device__ __forceinline__ void pad(const Fragments<kRows>& x, std::uint32_t columns, std::uint32_t units,
+                                    std::uint32_t thread) {
+  const std::uint32_t pairs = (units * kUnitColumns - columns) / 2;
+  for (std::uint32_t i = thread; i < pairs * x.rows(); i += kThreads)
+    x.put(i / pairs, columns / 2 + i % pairs, make_float2(0, 0));
+}
+
+/// Four values (j = 0 … 3) of a lane's step of a packed unit, in float32 (layout.h).
+__device__ inline float4 unpack4(const Matrix& m, std::uint32_t row, std::uint32_t unit, std::uint32_t quad,
+                                 std::uint32_t step) {
+  const std::uint8_t* at = m.data + (std::size_t{row / kTileRows} * m.units + unit) * m.unit_bytes;
+  const std::uint32_t lane = row % kTileRows * 4 + quad;
+  if (m.bits == 16) {
+    const __half2* values = reinterpret_cast<const __half2*>(at + step / 2 * 512 + lane * 16 + step % 2 * 8);
+    const float2 a = __half22float2(values[0]);
+    const float2 b = __half22float2(values[1]);
+    return make_float4(a.x * m.factor, a.y * m.factor, b.x * m.factor, b.y * m.factor);
+  }
+  float q[4];
+#pragma unroll
+  for (std::uint32_t j = 0; j < 4; ++j) {
+    std::uint32_t value;
+    const std::uint32_t pair = 2 * step + j / 2;
+    if (m.bits == 8) {
+      value = at[step / 4 * 512 + lane * 16 + step % 4 * 4 + j];
+    } else {
+      const std::uint32_t word = reinterpret_cast<const std::uint32_t*>(at + lane * 16)[step / 2];
+      value = (word >> (4 * (pair % 4) + 16 * (j % 2))) & 15U;
+      if (m.bits == 5) {
+        const std::uint32_t upper = reinterpret_cast<const std::uint32_t*>(at + 512)[lane];
+        value |= ((upper >> (pair + 16 * (j % 2))) & 1U) << 4U;
+      } else if (m.bits == 6) {
+        const std::uint32_t upper = reinterpret_cast<const std::uint32_t*>(at + 512)[lane * 2 + pair / 8];
+        value |= ((upper >> (2 * (pair % 8) + 16 * (j % 2))) & 3U) << 4U;
+      }
+    }
+    q[j] = static_cast<float>(value);
+  }
+  const __half2 scale_bias = reinterpret_cast<const __half2*>(
+      at + value_bytes(m.bits))[row % kTileRows * (kUnitColumns / m.group) + 16 * step / m.group];
+  const float scale = __low2float(scale_bias);
+  const float bias = __high2float(scale_bias);
+  return make_float4(m.factor * (scale * q[0] + bias), m.factor * (scale * q[1] + bias),
+                     m.factor * (scale * q[2] + bias), m.factor * (scale * q[3] + bias));
+}
+
+/// x of `rows` tokens, hidden floats each, from the embedding.
+template <typename Shape>
+__device__ inline void embed(const DecodeArgs& args, const Shape& s, std::uint32_t row0, std::uint32_t rows, float* x,
+                             std::uint32_t thread) {
+  const std::uint32_t tasks = args.embedding.units * 32;  // quads × steps
+  for (std::uint32_t i = thread; i < tasks * rows; i += blockDim.x < kThreads ? blockDim.x : kThreads) {
+    const std::uint32_t row = i / tasks;
+    const std::uint32_t quad = i % 4;
+    const std::uint32_t step = i / 4 % 8;
+    const std::uint32_t unit = i % tasks / 32;
+    const std::uint32_t column = unit * kUnitColumns + 16 * step + 2 * quad;
+    if (column >= s.hidden) continue;
+    const float4 values = unpack4(args.embedding, static_cast<std::uint32_t>(args.token[row0 + row]), unit, quad, step);
+    float* to = x + row * s.hidden + column;
+    *reinterpret_cast<float2*>(to) = make_float2(values.x, values.y);
+    if (column + 8 < s.hidden) *reinterpret_cast<float2*>(to + 8) = make_float2(values.z, values.w);
+  }
+}
+
+/// x += what the product before has left (unless `first`), then the RMSNorm of x. A warp has 64 columns of a row at a
+/// time; the sums of squares are added in the order of the columns.
+/// `from`, `to`: where x is read and left when it does not stay in the block.
+template <typename C>
+__device__ __forceinline__ void gather_norm(const Block<C>& b, bool first, const Link<C::kPersistent>& delta,
+                                            const float* norm, std::uint32_t units, const float* from, float* to) {
+  const auto& s = b.sizes();
+  constexpr int kEach = C::kFixed && C::kRows == 1 ? 1 : kAhead;
+  const std::uint32_t pairs = s.hidden / 2;
+  const std::uint32_t batches = s.hidden / 64;
+  const auto fragments = b.fragments();
+  float2* const x = reinterpret_cast<float2*>(b.x);
+  for (std::uint32_t begin = b.warp; begin < batches * b.rows(); begin += kWarps * kEach) {
+    std::uint32_t pair[kEach];
+    float2 added[kEach];
+    int count = 0;
+#pragma unroll
+    for (int j = 0; j < kEach; ++j) {
+      const std::uint32_t batch = begin + kWarps * static_cast<std::uint32_t>(j);
+      pair[j] = b.row0 * pairs + batch * 32 + b.lane;  // rows lie one behind the other
+      added[j] = make_float2(0, 0);
+      if (batch < batches * b.rows()) count = j + 1;
+    }
+    if (!first) delta.load(pair, added, count);
+#pragma unroll
+    for (int j = 0; j < kEach; ++j) {
+      if (j >= count) continue;
+      const std::uint32_t batch = begin + kWarps * static_cast<std::uint32_t>(j);
+      const std::uint32_t at = batch * 32 + b.lane;
+      float2 value = C::kPersistent ? x[at] : __ldcg(reinterpret_cast<const float2*>(from) + pair[j]);
+      value.x += added[j].x;
+      value.y += added[j].y;
+      x[at] = value;
+      if (!C::kPersistent && to != nullptr && b.block == 0) reinterpret_cast<float2*>(to)[pair[j]] = value;
+      const float sum = warp_sum(value.x * value.x + value.y * value.y);
+      if (b.lane == 0) b.totals[batch] = sum;
+    }
+  }
+  sync_compute();
+  for (std::uint32_t batch = b.warp; batch < batches * b.rows(); batch += kWarps) {
+    const std::uint32_t row = batch / batches;
+    const std::uint32_t pair = batch % batches * 32 + b.lane;
+    const float2 weight = __ldg(reinterpret_cast<const float2*>(norm) + pair);
+    float total = 0;
+#pragma unroll 16
+    for (std::uint32_t i = 0; i < batches; ++i) total += b.totals[row * batches + i];
+    const float scale = rsqrtf(total / static_cast<float>(s.hidden) + b.args.sizes.eps);
+    const float2 value = x[batch * 32 + b.lane];
+    fragments.put(row, pair, make_float2(value.x * scale * weight.x, value.y * scale * weight.y));
+  }
+  pad(fragments, s.hidden, units, b.thread);
+  sync_compute();
+}
+
+/// The linear layers' y, normed and gated: w · y · rsqrt(mean y² + eps) · silu(z), head by head.
+template <typename C>
+__device__ __forceinline__ void gather_gated(const Block<C>& b, const DeviceLayer& layer, std::uint32_t number) {
+  const auto& s = b.sizes();
+  constexpr int kEach = C::kFixed ? 2 : kAhead;  // pairs of a head, a lane
+  const auto mixed = b.link(b.args.buffers.mixed, number);
+  const auto in = b.link(b.args.buffers.in, number);
+  const auto fragments = b.fragments();
+  const std::uint32_t pairs = s.value_dim / 2;  // at most 128
+  for (std::uint32_t task = b.warp; task < b.rows() * s.value_heads; task += kWarps) {
+    const std::uint32_t row = task / s.value_heads;
+    const std::uint32_t head = task % s.value_heads;
+    std::uint32_t at[kEach];
+    std::uint32_t gate_at[kEach];
+    float2 y[kEach];
+    float2 z[kEach];
+    int count = 0;
+#pragma unroll
+    for (int j = 0; j < kEach; ++j) {
+      const std::uint32_t pair = b.lane + 32 * static_cast<std::uint32_t>(j);
+      at[j] = ((b.row0 + row) * b.args.buffers.mixed_floats + head * s.value_dim) / 2 + pair;
+      gate_at[j] = ((b.row0 + row) * b.args.buffers.in_floats + s.ring_floats() + head * s.value_dim) / 2 + pair;
+      y[j] = make_float2(0, 0);
+      if (pair < pairs) count = j + 1;
+    }
+    in.load(gate_at, z, count);
+    mixed.load(at, y, count);
+    float square = 0;
+#pragma unroll
+    for (int j = 0; j < kEach; ++j) square += y[j].x * y[j].x + y[j].y * y[j].y;
+    const float scale = rsqrtf(warp_sum(square) / static_cast<float>(s.value_dim) + b.args.sizes.eps);
+#pragma unroll
+    for (int j = 0; j < kEach; ++j) {
+      if (j >= count) continue;
+      const std::uint32_t pair = b.lane + 32 * static_cast<std::uint32_t>(j);
+      const float2 weight = __ldg(reinterpret_cast<const float2*>(layer.gated_norm) + pair);
+      fragments.put(row, head * pairs + pair,
+                    make_float2(weight.x * y[j].x * scale * silu(z[j].x), weight.y * y[j].y * scale * silu(z[j].y)));
+    }
+  }
+  pad(fragments, s.z_floats(), layer.out.units, b.thread);
+  sync_compute();
+}
+
+/// Pairs of values that another step has left at address(row, pair), as `apply(row, pair, values)` changes them.
+template <typename C, typename Address, typename Apply>
+__device__ __forceinline__ void gather_values(const Block<C>& b, const Link<C::kPersistent>& values,
+                                              std::uint32_t columns, std::uint32_t units, const Address& address,
+                                              const Apply& apply) {
+  const auto fragments = b.fragments();
+  const std::uint32_t pairs = columns / 2;
+  for (std::uint32_t begin = b.thread; begin < pairs * b.rows(); begin += kThreads * kAhead) {
+    std::uint32_t at[kAhead];
+    float2 value[kAhead];
+    int count = 0;
+#pragma unroll
+    for (int j = 0; j < kAhead; ++j) {
+      const std::uint32_t i = begin + kThreads * static_cast<std::uint32_t>(j);
+      at[j] = address(i / pairs, i % pairs);
+      if (i < pairs * b.rows()) count = j + 1;
+    }
+    values.load(at, value, count);
+#pragma unroll
+    for (int j = 0; j < kAhead; ++j) {
+      if (j >= count) continue;
+      const std::uint32_t i = begin + kThreads * static_cast<std::uint32_t>(j);
+      fragments.put(i / pairs, i % pairs, apply(i / pairs, i % pairs, value[j]));
+    }
+  }
+  pad(fragments, columns, units, b.thread);
+  sync_compute();
+}
+
+}  // namespace qwen35::cuda

@@ -1,0 +1,159 @@
+#pragma once
+
+// How the blocks of a decode pass hand values to each other, and the small pieces every step is made of.
+
+#include <cuda_fp16.h>
+
+#include <cstdint>
+
+#include "backend/cuda/decode_pass.h"
+
+namespace qwen35::cuda {
+
+/// Values that all blocks write and all blocks read, within one grid (kTagged) or from one grid to the next.
+///
+/// Tagged: a value travels with a number that says which step of which pass it belongs to, eight bytes written at
+/// once. A reader asks again until the number is right. So there is no barrier of the whole grid: the value is its own
+/// signal, and one way through the second-level cache replaces a fence, a counter, a wait and a load (NCCL's "LL").
+template <bool kTagged>
+class Link;
+
+template <>
+class Link<true> {
+ public:
+  __device__ Link(void* base, std::uint32_t tag) : base_(static_cast<char*>(base)), tag_(tag) {}
+
+  __device__ void store(std::uint32_t i, float value) const {
+    const std::uint64_t word = (std::uint64_t{tag_} << 32U) | __float_as_uint(value);
+    asm volatile("st.relaxed.gpu.global.b64 [%0], %1;" ::"l"(base_ + std::size_t{8} * i), "l"(word));
+  }
+
+  /// Values 2 p and 2 p + 1 of kCount pairs p; those from `count` on are left alone. All loads are on their way before
+  /// the first is looked at.
+  template <int kCount>
+  __device__ void load(const std::uint32_t (&pair)[kCount], float2 (&value)[kCount], int count) const {
+    std::uint64_t first[kCount];
+    std::uint64_t second[kCount];
+#pragma unroll
+    for (int j = 0; j < kCount; ++j) {
+      if (j < count) fetch(pair[j], first[j], second[j]);
+    }
+#pragma unroll
+    for (int j = 0; j < kCount; ++j) {
+      if (j >= count) continue;
+      while (static_cast<std::uint32_t>(first[j] >> 32U) != tag_ ||
+             static_cast<std::uint32_t>(second[j] >> 32U) != tag_)
+        fetch(pair[j], first[j], second[j]);
+      value[j] = make_float2(__uint_as_float(static_cast<std::uint32_t>(first[j])),
+                             __uint_as_float(static_cast<std::uint32_t>(second[j])));
+    }
+  }
+
+  __device__ float load_one(std::uint32_t i) const {
+    std::uint64_t word;
+    do {
+      asm volatile("ld.relaxed.gpu.global.b64 %0, [%1];" : "=l"(word) : "l"(base_ + std::size_t{8} * i));
+    } while (static_cast<std::uint32_t>(word >> 32U) != tag_);
+    return __uint_as_float(static_cast<std::uint32_t>(word));
+  }
+
+ private:
+  __device__ void fetch(std::uint32_t pair, std::uint64_t& first, std::uint64_t& second) const {
+    asm volatile("ld.relaxed.gpu.global.v2.b64 {%0, %1}, [%2];"
+                 : "=l"(first), "=l"(second)
+                 : "l"(base_ + std::size_t{16} * pair));
+  }
+
+  char* base_;
+  std::uint32_t tag_;
+};
+
+template <>
+class Link<false> {
+ public:
+  __device__ Link(void* base, std::uint32_t) : base_(static_cast<float*>(base)) {}
+  __device__ void store(std::uint32_t i, float value) const { base_[i] = value; }
+  template <int kCount>
+  __device__ void load(const std::uint32_t (&pair)[kCount], float2 (&value)[kCount], int count) const {
+#pragma unroll
+    for (int j = 0; j < kCount; ++j) {
+      if (j < count) value[j] = __ldcg(reinterpret_cast<const float2*>(base_) + pair[j]);
+    }
+  }
+  __device__ float load_one(std::uint32_t i) const { return __ldcg(base_ + i); }
+
+ private:
+  float* base_;
+};
+
+/// Read anew at each call: what depends on it is worked out where it is needed, not kept over all steps of a pass in
+/// registers that are not there.
+__device__ __forceinline__ std::uint32_t thread_id() {
+  std::uint32_t thread;
+  asm volatile("mov.u32 %0, %%tid.x;" : "=r"(thread));
+  return thread;
+}
+__device__ __forceinline__ std::uint32_t block_id() {
+  std::uint32_t block;
+  asm volatile("mov.u32 %0, %%ctaid.x;" : "=r"(block));
+  return block;
+}
+
+/// Waits for the kThreads that compute; the warp that fetches weights goes on.
+__device__ inline void sync_compute() { asm volatile("bar.sync 1, %0;" ::"n"(kThreads) : "memory"); }
+
+__device__ inline float warp_sum(float value) {
+#pragma unroll
+  for (int step = 16; step > 0; step /= 2) value += __shfl_xor_sync(0xFFFFFFFFU, value, step);
+  return value;
+}
+__device__ inline float warp_max(float value) {
+#pragma unroll
+  for (int step = 16; step > 0; step /= 2) value = fmaxf(value, __shfl_xor_sync(0xFFFFFFFFU, value, step));
+  return value;
+}
+
+__device__ inline float sigmoid(float x) { return 1.0F / (1.0F + __expf(-x)); }
+__device__ inline float silu(float x) { return x * sigmoid(x); }
+
+/// d += a · b, a of 16 × 16, b of 16 × 8.
+__device__ inline void mma(float (&d)[4], const uint4& a, std::uint32_t b0, std::uint32_t b1) {
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, "
+      "%3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "r"(b0), "r"(b1));
+}
+
+/// Activations as the row operand: of 16 rows, up to eight tokens' high halves and below them the low ones, so that one
+/// product has the precision of 22 bits. Word ((step · rows + row) · 4 + l % 4) · 4 + {high, low, high + 8, low + 8}:
+/// a lane's four registers are 16 bytes in one place.
+/// kRows: how many, or 0: known at run time.
+template <std::uint32_t kRows>
+struct Fragments {
+  std::uint32_t* words;
+  std::uint32_t count;  ///< at most 8
+
+  [[nodiscard]] __device__ std::uint32_t rows() const { return kRows != 0 ? kRows : count; }
+
+  /// Columns 2 pair and 2 pair + 1 of a row.
+  __device__ void put(std::uint32_t row, std::uint32_t pair, float2 value) const {
+    constexpr float kLargest = 65504;  // of binary16
+    const float x = fminf(fmaxf(value.x, -kLargest), kLargest);
+    const float y = fminf(fmaxf(value.y, -kLargest), kLargest);
+    const __half2 high = __floats2half2_rn(x, y);
+    const float2 back = __half22float2(high);
+    const __half2 low = __floats2half2_rn(x - back.x, y - back.y);
+    const std::uint32_t at = (((pair / 8) * rows() + row) * 4 + pair % 4) * 4 + pair % 8 / 4 * 2;
+    *reinterpret_cast<uint2*>(words + at) =
+        make_uint2(*reinterpret_cast<const std::uint32_t*>(&high), *reinterpret_cast<const std::uint32_t*>(&low));
+  }
+  /// A lane's registers of a step of 16 columns; rows that are not there are zero.
+  __device__ uint4 get(std::uint32_t step, std::uint32_t lane) const {
+    if (lane / 4 >= rows()) return make_uint4(0, 0, 0, 0);
+    return *reinterpret_cast<const uint4*>(words + ((step * rows() + lane / 4) * 4 + lane % 4) * 4);
+  }
+};
+/// Words of such activations.
+QWEN35_HD constexpr std::uint32_t fragment_words(std::uint32_t rows, std::uint32_t columns) { return rows * columns; }
+
+}  // namespace qwen35::cuda

@@ -1,0 +1,74 @@
+#pragma once
+
+// What a decode pass is given.
+
+#include "backend/cuda/device_model.h"
+
+namespace qwen35::cuda {
+
+/// Threads of a block that compute.
+inline constexpr std::uint32_t kThreads = 512;
+inline constexpr std::uint32_t kWarps = kThreads / kLanes;
+
+/// Rows that one block computes together, and rows of one pass.
+inline constexpr std::uint32_t kGroupRows = 8;
+inline constexpr std::uint32_t kPassRows = 64;
+/// Keys of one piece of attention. Fixed, so that a token's result depends on its own position alone.
+inline constexpr std::uint32_t kSplitKeys = 128;
+/// Of the MLP's inner activations, so that large ones stay inside binary16.
+inline constexpr float kInnerScale = 1.0F / 16;
+
+/// Where steps leave what the next one reads: eight bytes a value in a persistent kernel, else four. Two of each, by
+/// the layer's parity: a block may be at most one layer behind another, because each has a part of every gate_up.
+struct DecodeBuffers {
+  void* in[2];     ///< rows × in_floats
+  void* mixed[2];  ///< rows × mixed_floats: y, or the result of attention before its gate
+  void* out[2];    ///< rows × hidden: what out adds to x
+  void* inner[2];  ///< rows × intermediate
+  void* down[2];   ///< rows × hidden
+  void* part[2];   ///< rows × heads × splits × head_dim: sums over the keys of a split
+  void* scale[2];  ///< rows × heads × splits × 2: their largest score and their sum of weights
+  float* x[2];     ///< rows × hidden: the residual stream, where it does not stay in a block
+  std::uint32_t in_floats, mixed_floats;
+};
+
+/// One pass, as kernels take it.
+struct DecodeArgs {
+  ModelSizes sizes;
+  const DeviceLayer* layers;
+  std::uint32_t layer_count;
+  Matrix embedding, head;
+  const float* final_norm;
+  const double* frequencies;
+  DecodeBuffers buffers;
+  const float* head_x;  ///< not nullptr: only the head, over these rows
+  float* logits;        ///< rows of vocabulary floats
+  long long* trace;     ///< not nullptr: block 0 notes its clock there
+  std::uint32_t tag;    ///< of this pass; layer l uses tag + l
+  std::uint32_t rows, sequences;
+  std::uint32_t splits;   ///< room of `part` for each row and head
+  std::uint32_t combine;  ///< a row may have more than one split
+  SequenceView sequence[kPassRows];
+  std::int32_t token[kPassRows];
+  std::int16_t logit_row[kPassRows];  ///< of a row of the pass, or -1
+  std::uint8_t sequence_of[kPassRows];
+};
+
+/// Memory of a block: byte offsets, decided on the host.
+struct DecodeLayout {
+  std::uint32_t barriers;  ///< one a stage of the ring
+  std::uint32_t layers;    ///< a copy of the layers, or ~0
+  std::uint32_t totals;    ///< rows × (hidden / 64) floats, or heads' scales
+  std::uint32_t rotary;    ///< rows × rotary_dim floats: cosine, sine
+  std::uint32_t x;         ///< rows × hidden floats
+  std::uint32_t scratch;   ///< activations of a product, or what a mixer needs
+  std::uint32_t sums;
+  std::uint32_t sum_floats;
+  std::uint32_t ring;
+  std::uint32_t stage_bytes, ring_log2;
+  std::uint32_t bytes;
+};
+
+enum class Step : std::uint32_t { in, mix, combine, out, gate_up, down, head };
+
+}  // namespace qwen35::cuda

@@ -1,0 +1,299 @@
+#pragma once
+
+// A block's share of y = W x for up to eight tokens: weights come by in stages of eight units, a warp takes one unit of
+// a stage, multiplies it on tensor cores with the activations of its 128 columns, and leaves the sum; at the end of a
+// wave the sums of a row's units are added up in order. So a value's bits depend on nothing but its row and its token.
+
+#include "backend/cuda/decode_link.cuh"
+#include "backend/cuda/unpack.cuh"
+
+namespace qwen35::cuda {
+
+inline constexpr std::uint32_t kStageUnits = 8;
+/// The tiles of a matrix that are block `block`'s.
+struct TileRange {
+  std::uint32_t begin, end;
+};
+__device__ inline TileRange tiles_of(const Matrix& m, std::uint32_t block, std::uint32_t blocks) {
+  return {m.tiles * block / blocks, m.tiles * (block + 1) / blocks};  // 32 bits: half a billion rows
+}
+
+__device__ inline std::uint32_t shared_address(const void* pointer) {
+  return static_cast<std::uint32_t>(__cvta_generic_to_shared(pointer));
+}
+
+#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
+#define QWEN35_BULK_COPY 1
+#endif
+
+/// How a block takes its tiles of a product: in waves of whole tiles, a wave in stages.
+struct Waves {
+  TileRange tiles;
+  std::uint32_t units;        ///< of a tile
+  std::uint32_t tiles_each;   ///< of a wave
+  std::uint32_t stages_each;  ///< of a full wave
+  std::uint32_t stages;       ///< of all
+
+  /// A wave's sums must fit the block's memory, and its stages half of the ring.
+  __device__ Waves(const Matrix& m, std::uint32_t per_tile, std::uint32_t block, std::uint32_t blocks,
+                   std::uint32_t rows, std::uint32_t sum_floats, std::uint32_t wave_stages)
+      : tiles(tiles_of(m, block, blocks)), units(per_tile) {
+    const std::uint32_t fit = min(sum_floats / (kTileRows * rows * units), wave_stages * kStageUnits / units);
+    tiles_each = max(fit, 1U);
+    stages_each = stages_of(tiles_each);
+    const std::uint32_t count = tiles.end - tiles.begin;
+    stages = count / tiles_each * stages_each + stages_of(count % tiles_each);
+  }
+  [[nodiscard]] __device__ std::uint32_t stages_of(std::uint32_t count) const {
+    return (count * units + kStageUnits - 1) / kStageUnits;
+  }
+};
+
+/// Stages of weights in a block's memory, in the order of the pass, filled ahead by the bulk copy engine whatever the
+/// threads wait for: weights depend on nothing. A wave's stages are filled anew as soon as all have read them. Counts
+/// are from the kernel's beginning.
+struct WeightRing {
+  std::uint8_t* stages = nullptr;  ///< 1 << log2 of them
+  std::uint64_t* full = nullptr;   ///< barriers: a stage's bytes have come
+  std::uint32_t stage_bytes = 0;
+  std::uint32_t log2 = 0;
+  std::uint32_t next = 0;     ///< the number of the product's first stage
+  std::uint32_t fetched = 0;  ///< stages asked for; this and the next two only in the warp that fetches
+  std::uint32_t product = 0;  ///< of the pass, whose stages are being asked for
+  std::uint32_t at = 0;       ///< how many of them have been
+
+  [[nodiscard]] __device__ std::uint32_t slot(std::uint32_t n) const { return n & ((1U << log2) - 1U); }
+
+#if defined(QWEN35_BULK_COPY)
+  __device__ void init(std::uint32_t thread) const {
+    if (thread < (1U << log2)) {
+      asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(shared_address(full + thread)) : "memory");
+      asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+    }
+  }
+  /// Stage `n` is to hold `bytes` from `from`, which no other product of the pass reads.
+  __device__ void fetch(std::uint32_t n, const std::uint8_t* from, std::uint32_t bytes) const {
+    std::uint64_t policy;
+    asm("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(policy));
+    const std::uint32_t barrier = shared_address(full + slot(n));
+    asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes) : "memory");
+    asm volatile(
+        "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0], [%1], %2, [%3], %4;" ::
+            "r"(shared_address(stages + slot(n) * stage_bytes)),
+        "l"(from), "r"(bytes), "r"(barrier), "l"(policy)
+        : "memory");
+  }
+  /// Stage `n` once it is there.
+  __device__ const std::uint8_t* take(std::uint32_t n) const {
+    const std::uint32_t barrier = shared_address(full + slot(n));
+    asm volatile(
+        "{ .reg .pred p;\n"
+        "AGAIN_%=: mbarrier.try_wait.parity.shared::cta.b64 p, [%0], %1;\n"
+        "@!p bra AGAIN_%=; }" ::"r"(barrier),
+        "r"((n >> log2) & 1U)
+        : "memory");
+    return stages + slot(n) * stage_bytes;
+  }
+#endif
+};
+
+/// The activations of 128 columns in a lane's registers.
+template <int kBits, int kGroup>
+struct Columns {
+  static constexpr int kGroups = kBits == 16 ? 1 : 128 / kGroup;
+  uint4 x[8];
+  float sum[kGroups];  ///< of its token's columns of a group of weights
+
+  template <std::uint32_t kRows>
+  __device__ __forceinline__ void load(const Fragments<kRows>& from, std::uint32_t block, std::uint32_t lane) {
+#pragma unroll
+    for (std::uint32_t step = 0; step < 8; ++step) x[step] = from.get(block * 8 + step, lane);
+    if constexpr (kBits != 16) {
+      constexpr std::uint32_t kOnes = 0x3C003C00U;
+#pragma unroll
+      for (int group = 0; group < kGroups; ++group) {
+        float total[4] = {0, 0, 0, 0};
+#pragma unroll
+        for (int step = 0; step < 8 / kGroups; ++step) mma(total, x[group * (8 / kGroups) + step], kOnes, kOnes);
+        sum[group] = total[0] + total[2];
+      }
+    }
+  }
+};
+
+/// A unit times its columns, for the two rows (2 (lane % 4) and the next) and the token (lane / 4) of this lane.
+/// Quantised weights go in as 1024 + q, which costs nothing to make; the 1024 leave with the bias, in float32: scale ·
+/// Σ (1024 + q) x + (bias - 1024 · scale) · Σ x.
+template <int kBits, int kGroup>
+__device__ __forceinline__ float2 multiply(const Unit<kBits, kGroup>& unit, const std::uint8_t* scales,
+                                           const Columns<kBits, kGroup>& columns) {
+  if constexpr (kBits == 16) {
+    float even[4] = {0, 0, 0, 0};  // two chains: each product waits for the one before it
+    float odd[4] = {0, 0, 0, 0};
+#pragma unroll
+    for (int step = 0; step < 8; step += 2) {
+      mma(even, columns.x[step], unit.raw(2 * step), unit.raw(2 * step + 1));
+      mma(odd, columns.x[step + 1], unit.raw(2 * step + 2), unit.raw(2 * step + 3));
+    }
+    // Of the high halves and of the low ones.
+    return make_float2((even[0] + odd[0]) + (even[2] + odd[2]), (even[1] + odd[1]) + (even[3] + odd[3]));
+  } else {
+    constexpr int kGroups = Columns<kBits, kGroup>::kGroups;
+    constexpr int kSteps = 8 / kGroups;
+    float2 y = make_float2(0, 0);
+#pragma unroll
+    for (int group = 0; group < kGroups; ++group) {
+      float sum[4] = {0, 0, 0, 0};
+#pragma unroll
+      for (int i = 0; i < kSteps; ++i) {
+        const int step = group * kSteps + i;
+        mma(sum, columns.x[step], unit.raw(2 * step), unit.raw(2 * step + 1));
+      }
+      const float2 first = __half22float2(reinterpret_cast<const __half2*>(scales)[group]);
+      const float2 second = __half22float2(reinterpret_cast<const __half2*>(scales)[kGroups + group]);
+      const float x = columns.sum[group];
+      y.x = fmaf(first.x, sum[0] + sum[2], fmaf(fmaf(-1024.0F, first.x, first.y), x, y.x));
+      y.y = fmaf(second.x, sum[1] + sum[3], fmaf(fmaf(-1024.0F, second.x, second.y), x, y.y));
+    }
+    return y;
+  }
+}
+
+/// Where in a unit the scales of a lane's two rows begin.
+template <int kBits, int kGroup>
+__device__ __forceinline__ const std::uint8_t* scales_of(const std::uint8_t* unit, std::uint32_t lane) {
+  if constexpr (kBits == 16) return unit;
+  return unit + value_bytes(kBits) + lane % 4 * (2 * Columns<kBits, kGroup>::kGroups * 4);
+}
+
+/// One wave's stages. `per_tile`: units of a tile.
+template <typename C, int kBits, int kGroup>
+__device__ __forceinline__ void run_stages(const Matrix& m, std::uint32_t per_tile, std::uint32_t first_tile,
+                                           std::uint32_t units, const Fragments<C::kRows>& x, float* sums,
+                                           const WeightRing& ring) {
+  constexpr std::uint32_t kUnitBytes = value_bytes(kBits) + scale_bytes(kBits, kBits == 16 ? 64 : kGroup);
+  const std::uint32_t thread = thread_id();
+  const std::uint32_t lane = thread % kLanes;
+  const std::uint32_t warp = thread / kLanes;
+  const std::uint32_t stages = (units + kStageUnits - 1) / kStageUnits;
+  const std::uint8_t* const base = m.data + std::size_t{first_tile} * per_tile * kUnitBytes;
+  Columns<kBits, kGroup> columns;
+  std::uint32_t loaded = ~0U;
+  Unit<kBits, kGroup> ahead;  // without a ring: what the next turn takes is on its way during this one
+  if (!C::kRing && warp < units) ahead.load_values(base + std::size_t{warp} * kUnitBytes, lane);
+#pragma unroll 1
+  for (std::uint32_t stage = warp / kStageUnits; stage < stages; stage += kWarps / kStageUnits) {
+    const std::uint32_t unit = stage * kStageUnits + warp % kStageUnits;
+    const std::uint32_t block = unit % per_tile;
+    if (unit < units && block != loaded) {
+      columns.load(x, block, lane);
+      loaded = block;
+    }
+    float2 sum = make_float2(0, 0);
+    if constexpr (C::kRing) {
+#if defined(QWEN35_BULK_COPY)
+      const std::uint8_t* const at = ring.take(ring.next + stage) + warp % kStageUnits * kUnitBytes;
+      if (unit < units) {
+        Unit<kBits, kGroup> weights;
+        weights.load_values(at, lane);
+        sum = multiply(weights, scales_of<kBits, kGroup>(at, lane), columns);
+      }
+#endif
+    } else if (unit < units) {
+      const Unit<kBits, kGroup> weights = ahead;
+      const std::uint8_t* const at = base + std::size_t{unit} * kUnitBytes;
+      if (unit + kWarps < units) ahead.load_values(at + kWarps * kUnitBytes, lane);
+      sum = multiply(weights, scales_of<kBits, kGroup>(at, lane), columns);
+    }
+    if (unit < units && lane / 4 < x.rows())
+      *reinterpret_cast<float2*>(sums + (unit * x.rows() + lane / 4) * kTileRows + lane % 4 * 2) = sum;
+  }
+}
+
+template <typename C>
+__device__ __forceinline__ void run_any_stages(const Matrix& m, std::uint32_t per_tile, std::uint32_t first_tile,
+                                               std::uint32_t units, const Fragments<C::kRows>& x, float* sums,
+                                               const WeightRing& ring) {
+  if constexpr (C::kBits != 0) {
+    run_stages<C, C::kBits, C::kGroup>(m, per_tile, first_tile, units, x, sums, ring);
+  } else {
+    switch (m.bits * 256 + m.group) {
+#define QWEN35_FORMAT(bits, group)                                             \
+  case bits * 256 + group:                                                     \
+    run_stages<C, bits, group>(m, per_tile, first_tile, units, x, sums, ring); \
+    break;
+      QWEN35_FORMAT(16, 0)
+      QWEN35_FORMAT(4, 32)
+      QWEN35_FORMAT(4, 64)
+      QWEN35_FORMAT(4, 128)
+      QWEN35_FORMAT(5, 32)
+      QWEN35_FORMAT(5, 64)
+      QWEN35_FORMAT(5, 128)
+      QWEN35_FORMAT(6, 32)
+      QWEN35_FORMAT(6, 64)
+      QWEN35_FORMAT(6, 128)
+      QWEN35_FORMAT(8, 32)
+      QWEN35_FORMAT(8, 64)
+      QWEN35_FORMAT(8, 128)
+#undef QWEN35_FORMAT
+      default:
+        break;  // there are no others: PackedModel makes them
+    }
+  }
+}
+
+/// The sum of a row's units, four strands side by side.
+template <std::uint32_t kUnits>
+__device__ __forceinline__ float add_units(const float* sums, std::uint32_t units, std::uint32_t stride) {
+  float strand[4] = {0, 0, 0, 0};
+  if constexpr (kUnits != 0) {
+#pragma unroll
+    for (std::uint32_t unit = 0; unit < kUnits; ++unit) strand[unit & 3U] += sums[unit * stride];
+  } else {
+    std::uint32_t unit = 0;
+    for (; unit + 4 <= units; unit += 4) {
+#pragma unroll
+      for (std::uint32_t i = 0; i < 4; ++i) strand[i] += sums[(unit + i) * stride];
+    }
+    for (std::uint32_t i = 0; unit + i < units; ++i) strand[i & 3U] += sums[(unit + i) * stride];
+  }
+  return (strand[0] + strand[1]) + (strand[2] + strand[3]);
+}
+
+/// A block's share of a product. `emit(tile, row, token, sum, sum4)` is called once for each row (of eight) and token
+/// by one thread; sums are not yet times m.factor. With kPairs it gets rows 0 to 3 only, and sum4, that of row + 4,
+/// too. kUnits: units of a tile, or 0: known at run time. All kThreads come here together and may read what others
+/// wrote before; they leave without waiting.
+template <typename C, std::uint32_t kUnits, bool kPairs, typename Refill, typename Emit>
+__device__ __forceinline__ void product(const Matrix& m, const Fragments<C::kRows>& x, std::uint32_t block,
+                                        std::uint32_t blocks, float* sums, std::uint32_t sum_floats, WeightRing& ring,
+                                        const Refill& refill, const Emit& emit) {
+  const std::uint32_t per_tile = kUnits != 0 ? kUnits : m.units;
+  const Waves waves(m, per_tile, block, blocks, x.rows(), sum_floats,
+                    C::kRing ? (1U << ring.log2) / 2 : ~0U / kStageUnits);
+  constexpr std::uint32_t kOutputs = kPairs ? kTileRows / 2 : kTileRows;
+#pragma unroll 1
+  for (std::uint32_t first = waves.tiles.begin; first < waves.tiles.end; first += waves.tiles_each) {
+    const std::uint32_t count = min(waves.tiles_each, waves.tiles.end - first);
+    run_any_stages<C>(m, per_tile, first, count * per_tile, x, sums, ring);
+    sync_compute();
+    if constexpr (C::kRing) {
+      const std::uint32_t stages = waves.stages_of(count);
+      ring.next += stages;
+      refill(stages);
+    }
+#pragma unroll 1
+    for (std::uint32_t i = thread_id(); i < count * x.rows() * kOutputs; i += kThreads) {
+      const std::uint32_t row = i % kOutputs;
+      const std::uint32_t token = i / kOutputs % x.rows();
+      const std::uint32_t tile = i / kOutputs / x.rows();
+      const float* const at = sums + (tile * per_tile * x.rows() + token) * kTileRows + row;
+      const float sum = add_units<kUnits>(at, per_tile, x.rows() * kTileRows);
+      const float sum4 = kPairs ? add_units<kUnits>(at + 4, per_tile, x.rows() * kTileRows) : 0.0F;
+      emit(first + tile, row, token, sum, sum4);
+    }
+    if (first + waves.tiles_each < waves.tiles.end) sync_compute();  // the sums are written again
+  }
+}
+
+}  // namespace qwen35::cuda
