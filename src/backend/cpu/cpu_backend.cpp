@@ -50,7 +50,7 @@ class CpuBackend final : public Backend {
         config_(weights_.config),
         float32_(options.float32),
         shape_(config_, !float32_),
-        memory_(std::make_shared<BlockPool>(pool_bytes(shape_))),
+        memory_(std::make_shared<BlockPool>(pool_bytes(shape_), arena_memory)),
         kernels_(select_kernels()),
         pool_(options.threads, options.pin_threads),
         arena_(float32_ ? 0 : arena_bytes(weights_)),
