@@ -58,7 +58,7 @@ bool Session::feed(std::span<const TokenId> tokens, const Cancellation& cancelle
   while (!tokens.empty()) {
     while (!marks.empty() && marks.front() <= position()) marks = marks.subspan(1);
     if (block == 0) {
-      block = std::min(tokens.size(), kSlice);
+      block = std::min(tokens.size(), backend_.pass_tokens());
       if (!marks.empty()) block = std::min(block, marks.front() - position());
     }
     const std::size_t count = seat_.crowded() ? crowded_slice(block) : block;

@@ -69,9 +69,11 @@ void add_compute_options(CLI::App& command, LoadOptions& load) {
       ->capture_default_str()
       ->group("Compute");
   command
-      .add_option("--backend", load.backend,
-                  "auto, cpu (fast) or reference (plain float32 code, slow: the definition of the model)")
-      ->check(CLI::IsMember({"auto", "cpu", "reference"}))
+      .add_option(
+          "--backend", load.backend,
+          "auto (a GPU where there is a usable one, else the CPU), cpu, cuda, or reference (plain float32 code, slow:\n"
+          "the definition of the model)")
+      ->check(CLI::IsMember({"auto", "cpu", "cuda", "reference"}))
       ->type_name("NAME")
       ->capture_default_str()
       ->group("Compute");
