@@ -49,6 +49,16 @@ std::string why_no_gpu() {
 #endif
 }
 
+double gpu_copy_bandwidth() {
+  if (const std::string why = why_no_gpu(); !why.empty())
+    throw Error(ErrorCode::unsupported, "the CUDA backend cannot be used: " + why);
+#if defined(QWEN35_WITH_CUDA)
+  return cuda::copy_bandwidth();
+#else
+  return 0;  // there is always a reason why not
+#endif
+}
+
 bool Backend::forward_batch(std::span<const Feed> feeds, const Cancellation& cancelled) {
   for (const Feed& feed : feeds) {
     if (!forward(*feed.state, feed.tokens, feed.rows, feed.logits, cancelled)) return false;

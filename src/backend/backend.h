@@ -124,6 +124,10 @@ struct BackendOptions {
 /// Why "cuda" cannot be used, or empty: whether it is built, then driver and device.
 std::string why_no_gpu();
 
+/// Bytes a second that the GPU reads and writes while it copies half a GiB within its memory: the ceiling of whatever
+/// reads all weights. About a tenth of a second. Throws unsupported where "cuda" cannot be used, out_of_memory, device.
+double gpu_copy_bandwidth();
+
 /// "auto" is a GPU where this build has the CUDA backend, one is usable and the model fits it; else the CPU, with a
 /// line on stderr when it was the model that did not fit. (QWEN35_TEST_BACKEND in the environment names what "auto" is
 /// instead: for running tests on another backend.) float32 is the CPU's alone.

@@ -130,4 +130,30 @@ DeviceMemory::~DeviceMemory() {
   if (cudaFree(data_) != cudaSuccess) (void)cudaGetLastError();
 }
 
+double copy_bandwidth() {
+  constexpr std::size_t kBytes = std::size_t{256} << 20;
+  constexpr int kCopies = 32;
+  const DeviceMemory from(kBytes);
+  const DeviceMemory to(kBytes);
+  cudaEvent_t events[2] = {nullptr, nullptr};
+  float milliseconds = 0;
+  cudaError_t status = cudaMemset(from.data(), 0, kBytes);
+  for (cudaEvent_t& event : events) {
+    if (status == cudaSuccess) status = cudaEventCreate(&event);
+  }
+  for (int i = -2; i < kCopies && status == cudaSuccess; ++i) {  // two that are not counted
+    if (i == 0) status = cudaEventRecord(events[0], nullptr);
+    if (status == cudaSuccess)
+      status = cudaMemcpyAsync(to.data(), from.data(), kBytes, cudaMemcpyDeviceToDevice, nullptr);
+  }
+  if (status == cudaSuccess) status = cudaEventRecord(events[1], nullptr);
+  if (status == cudaSuccess) status = cudaEventSynchronize(events[1]);
+  if (status == cudaSuccess) status = cudaEventElapsedTime(&milliseconds, events[0], events[1]);
+  for (cudaEvent_t event : events) {
+    if (event != nullptr) (void)cudaEventDestroy(event);
+  }
+  check(status, "measuring the bandwidth");
+  return 2.0 * kCopies * static_cast<double>(kBytes) / (1e-3 * static_cast<double>(milliseconds));
+}
+
 }  // namespace qwen35::cuda

@@ -29,6 +29,9 @@ struct DeviceInfo {
 /// Of the device in use. Throws device.
 DeviceInfo device_info();
 
+/// Bytes a second, read and written, of copies within the device's memory. Throws as check() does.
+double copy_bandwidth();
+
 /// A number for the life of the device's memory: after recover() every handle and pointer of before is void, and what
 /// holds one of an earlier life lets go of it without freeing.
 std::uint64_t device_life();
