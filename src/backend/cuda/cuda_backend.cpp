@@ -175,7 +175,10 @@ class CudaBackend final : public Backend {
   }
 
   void restore(State& state, const Snapshot& snapshot) const override {
-    restore_snapshot(own_state(state), own_cast<const CudaSnapshot>(snapshot, "snapshot"));
+    CudaState& own = own_state(state);
+    const auto& point = own_cast<const CudaSnapshot>(snapshot, "snapshot");
+    check_there(point);
+    restore_snapshot(own, point);
   }
 
   [[nodiscard]] std::string snapshot_format() const override { return qwen35::snapshot_format("cuda", memory_->shape); }
@@ -184,6 +187,7 @@ class CudaBackend final : public Backend {
     const auto& own = own_cast<const CudaSnapshot>(snapshot, "snapshot");
     check_same_shape(memory_->shape, own.memory->shape);
     check_alive();
+    check_there(own);
     cuda::write_snapshot(own, sink);
   }
 
@@ -205,6 +209,12 @@ class CudaBackend final : public Backend {
       throw Error(ErrorCode::device,
                   "the GPU failed before, and what it held is lost; load the model again, or use "
                   "--backend cpu");
+  }
+
+  /// Throws device for a snapshot that went with the memory of a GPU that was lost.
+  static void check_there(const CudaSnapshot& snapshot) {
+    if (!snapshot.memory->heap->alive())
+      throw Error(ErrorCode::device, "this snapshot was lost when the GPU failed; begin the conversation anew");
   }
 
   /// Runs `work`, which puts work on the stream. Whatever it throws, nothing of it is on the stream afterwards.

@@ -76,6 +76,8 @@ std::unique_ptr<BlockMemory> DeviceHeap::make(std::size_t bytes) {
   return std::make_unique<Memory>(shared_from_this(), bytes);
 }
 
+bool DeviceHeap::alive() const { return life_ == device_life(); }
+
 void DeviceHeap::order_after(cudaStream_t stream) {
   check(cudaEventRecord(event_, stream), "ordering copies");
   check(cudaStreamWaitEvent(stream_, event_, 0), "ordering copies");

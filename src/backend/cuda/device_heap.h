@@ -26,6 +26,9 @@ class DeviceHeap : public std::enable_shared_from_this<DeviceHeap> {
   /// For BlockPool. The memory's first bytes are at a multiple of 256. Throws as check() does.
   std::unique_ptr<BlockMemory> make(std::size_t bytes);
 
+  /// Whether what was made here is still there: not after the device was lost and begun afresh.
+  [[nodiscard]] bool alive() const;
+
   /// The stream for copies to and from the host beside running passes.
   [[nodiscard]] cudaStream_t copies() const { return stream_; }
   /// What is put on copies() from now on, and what is freed, waits for all that is on `stream` now.
