@@ -69,10 +69,8 @@ void add_compute_options(CLI::App& command, LoadOptions& load) {
       ->capture_default_str()
       ->group("Compute");
   command
-      .add_option(
-          "--backend", load.backend,
-          "auto (a GPU where there is a usable one, else the CPU), cpu, cuda, or reference (plain float32 code, slow:\n"
-          "the definition of the model)")
+      .add_option("--backend", load.backend,
+                  "auto (a usable GPU, else the CPU), cpu, cuda, or reference (plain float32 code, slow)")
       ->check(CLI::IsMember({"auto", "cpu", "cuda", "reference"}))
       ->type_name("NAME")
       ->capture_default_str()

@@ -235,7 +235,7 @@ class CudaBackend final : public Backend {
     }
   }
   void drain() noexcept {
-    if (cudaStreamSynchronize(stream_.get()) != cudaSuccess) {
+    if (life_ == device_life() && cudaStreamSynchronize(stream_.get()) != cudaSuccess) {
       (void)cudaGetLastError();
       lost_ = true;
     }
