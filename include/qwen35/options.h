@@ -25,7 +25,9 @@ struct LoadOptions {
   std::string revision = {};     ///< of a repository: branch, tag or commit; "": main
   bool offline = false;          ///< takes a model from the cache or not at all; HF_HUB_OFFLINE says the same
   int threads = 0;               ///< compute threads, the caller's included; 0: one for each core this process may use
-  std::string backend = "auto";  ///< "auto", "cpu" (fast) or "reference" (scalar, float32: the readable definition)
+  /// "auto": a GPU where this build and the machine have a usable one and the model fits it, else the CPU; "cpu"; "cuda":
+  /// an NVIDIA GPU, else Error unsupported says why; "reference": scalar, float32: the readable definition.
+  std::string backend = "auto";
   bool float32 = false;          ///< cpu: float32 arithmetic on the stored weights instead of quantised activations
   std::size_t context = 0;       ///< most tokens a conversation may hold; 0: the model's own limit
   /// Bytes that the states and snapshots of all conversations over these weights may hold together. What the running

@@ -80,6 +80,11 @@ class Backend {
   /// false, none of the states is of use. This default feeds one after the other.
   virtual bool forward_batch(std::span<const Feed> feeds, const Cancellation& cancelled = {});
 
+  /// Tokens of a long text that one call should be given, where somebody may cancel it or others wait: a whole number
+  /// of 64.
+  [[nodiscard]] virtual std::size_t pass_tokens() const { return kUsualPass; }
+  static constexpr std::size_t kUsualPass = 256;
+
   /// Tokens that a verification pass may take; at least 1.
   [[nodiscard]] virtual std::size_t max_verify() const = 0;
   /// forward() with LogitRows::all for guessed tokens, at most max_verify() of them: each row of logits, and the state
@@ -110,13 +115,24 @@ class Backend {
 };
 
 struct BackendOptions {
-  std::string kind = "auto";  ///< "auto", "cpu", "reference"
+  std::string kind = "auto";  ///< "auto", "cpu", "cuda", "reference"
   int threads = 0;            ///< 0: one for each core this process may use
   bool float32 = false;       ///< cpu: float32 arithmetic on the stored weights
   bool pin_threads = false;   ///< cpu: each thread stays on a core of its own, the one that makes the backend too
 };
 
-/// Throws invalid_argument for an unknown kind. The weights are moved in; the backend keeps what it needs of them.
+/// Why "cuda" cannot be used, or empty: whether it is built, then driver and device.
+std::string why_no_gpu();
+
+/// Bytes a second that the GPU reads and writes while it copies half a GiB within its memory: the ceiling of whatever
+/// reads all weights. About a tenth of a second. Throws unsupported where "cuda" cannot be used, out_of_memory, device.
+double gpu_copy_bandwidth();
+
+/// "auto" is a GPU where this build has the CUDA backend, one is usable and the model fits it; else the CPU, with a
+/// line on stderr when it was the model that did not fit. (QWEN35_TEST_BACKEND in the environment names what "auto" is
+/// instead: for running tests on another backend.) float32 is the CPU's alone.
+/// Throws invalid_argument for an unknown kind, unsupported for "cuda" where it is not built or not usable, saying why.
+/// The weights are moved in; the backend keeps what it needs of them.
 std::unique_ptr<Backend> make_backend(ModelWeights weights, const BackendOptions& options);
 
 }  // namespace qwen35

@@ -25,6 +25,23 @@ void check_forward(const ModelConfig& config, std::size_t position, std::span<co
   }
 }
 
+void check_feeds(const ModelConfig& config, std::span<const Feed> feeds, const std::function<void(State&)>& check_own) {
+  for (std::size_t i = 0; i < feeds.size(); ++i) {
+    const Feed& feed = feeds[i];
+    try {
+      if (feed.state == nullptr) throw Error(ErrorCode::invalid_argument, "it has no state");
+      check_own(*feed.state);
+      check_forward(config, feed.state->position(), feed.tokens, feed.rows, feed.logits.size());
+      for (const Feed& other : feeds.first(i)) {
+        if (other.state == feed.state) throw Error(ErrorCode::invalid_argument, "its state was named before");
+      }
+    } catch (const Error& error) {
+      throw Error(error.code(),
+                  "feed " + std::to_string(i) + " of " + std::to_string(feeds.size()) + ": " + error.what());
+    }
+  }
+}
+
 void check_verify(std::size_t tokens, std::size_t max_verify) {
   if (tokens > max_verify) {
     throw Error(ErrorCode::invalid_argument, "a verification pass of " + std::to_string(tokens) +

@@ -3,6 +3,7 @@
 #include <qwen35/error.h>
 
 #include <cstddef>
+#include <functional>
 #include <span>
 #include <string>
 
@@ -15,6 +16,10 @@ namespace qwen35 {
 /// logits buffer of the promised size. Throws as Backend::forward says.
 void check_forward(const ModelConfig& config, std::size_t position, std::span<const TokenId> tokens, LogitRows rows,
                    std::size_t logits_size);
+
+/// The same for every feed of a batch, and that each names a state, no state twice: as Backend::forward_batch says.
+/// `check_own` throws for a state of another backend.
+void check_feeds(const ModelConfig& config, std::span<const Feed> feeds, const std::function<void(State&)>& check_own);
 
 /// Throws invalid_argument as Backend::verify and Backend::keep say. `verified`: tokens of the verification pass that
 /// has just been, else 0.

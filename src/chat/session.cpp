@@ -1,5 +1,7 @@
 #include "chat/session.h"
 
+#include <qwen35/error.h>
+
 #include <algorithm>
 #include <new>
 #include <optional>
@@ -42,7 +44,14 @@ std::size_t Session::align(std::span<const TokenId> tokens) {
     return 0;
   }
   timeline_.reserve(tokens.size());  // so that recording the new timeline cannot fail after the fact
-  backend_.restore(*state_, *found->snapshot);
+  try {
+    backend_.restore(*state_, *found->snapshot);
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::device) throw;
+    checkpoints_.clear();  // they went with the memory of a GPU that was lost
+    reset();
+    return 0;
+  }
   timeline_.assign(tokens.begin(), tokens.begin() + static_cast<std::ptrdiff_t>(found->position));
   broken_ = false;
   last_checkpoint_ = timeline_.size();
@@ -58,7 +67,7 @@ bool Session::feed(std::span<const TokenId> tokens, const Cancellation& cancelle
   while (!tokens.empty()) {
     while (!marks.empty() && marks.front() <= position()) marks = marks.subspan(1);
     if (block == 0) {
-      block = std::min(tokens.size(), kSlice);
+      block = std::min(tokens.size(), backend_.pass_tokens());
       if (!marks.empty()) block = std::min(block, marks.front() - position());
     }
     const std::size_t count = seat_.crowded() ? crowded_slice(block) : block;

@@ -33,10 +33,11 @@ class Session {
   /// logits() are those of the last one.
   std::size_t align(std::span<const TokenId> tokens);
 
-  /// Feeds `tokens` in slices and leaves the last one's logits in logits(). Makes a checkpoint at each of `marks`
-  /// (positions of the timeline, rising). Returns false when `cancelled` was seen; the next align() then goes back to
-  /// the last checkpoint if a pass was cut short. Throws what Backend::forward throws; what was fed by it is then lost
-  /// in the same way, because a pass that failed midway leaves a state nobody can vouch for.
+  /// Feeds `tokens` in slices (of Backend::pass_tokens(); shorter ones while other sessions compute, see Batcher) and
+  /// leaves the last one's logits in logits(). Makes a checkpoint at each of `marks` (positions of the timeline,
+  /// rising). Returns false when `cancelled` was seen; the next align() then goes back to the last checkpoint if a pass
+  /// was cut short. Throws what Backend::forward throws; what was fed by it is then lost in the same way, because a
+  /// pass that failed midway leaves a state nobody can vouch for.
   bool feed(std::span<const TokenId> tokens, const Cancellation& cancelled, std::span<const std::size_t> marks = {});
 
   /// Feeds 1 to max_verify() tokens of which some may be guesses; logits(i) are those behind the i-th. keep() must
@@ -67,9 +68,6 @@ class Session {
 
   /// Bytes of state and buffers, checkpoints apart.
   [[nodiscard]] std::size_t memory_bytes() const;
-
-  /// Most tokens in one forward pass; fewer while other sessions compute (see Batcher).
-  static constexpr std::size_t kSlice = 256;
 
  private:
   void reset();

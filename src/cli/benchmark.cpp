@@ -112,6 +112,7 @@ class Benchmark {
     {
       const std::unique_ptr<Backend> backend = load_pinned(false);
       result_.backend = backend->description();
+      result_.gpu = result_.backend.starts_with("cuda");
       measure_rates(*backend);
       if (measures_accuracy()) fast_logits = accuracy_logits(*backend);
     }
@@ -129,9 +130,9 @@ class Benchmark {
 
   [[nodiscard]] std::unique_ptr<Backend> load_pinned(bool float32) const {
     const Notice notice("loading " + folder_.string());
-    return make_backend(
-        load_weights(folder_),
-        {.kind = options_.load.backend, .threads = options_.load.threads, .float32 = float32, .pin_threads = true});
+    const std::string kind = float32 && options_.load.backend != "reference" ? "cpu" : options_.load.backend;
+    return make_backend(load_weights(folder_),
+                        {.kind = kind, .threads = options_.load.threads, .float32 = float32, .pin_threads = true});
   }
 
   /// Loads, reads a prompt and samples a token, then hands model and session to `rest`.
@@ -221,17 +222,18 @@ class Benchmark {
     std::vector<std::vector<double>> prefill_rates(prompts);
     std::vector<std::vector<double>> decode_rates(depths);
     std::vector<double> bandwidths;
-    ReadTest read_test(result_.threads, cores_);
+    std::optional<ReadTest> read_test;
+    if (!result_.gpu) read_test.emplace(result_.threads, cores_);
     std::optional<StateBenchmark> state_times;
     if (options_.depths.back() + StateBenchmark::kPositions <= backend.config().max_positions)
-      state_times.emplace(backend, *deep.back(), *starts.back());
+      state_times.emplace(backend, *deep.back(), *starts.back(), options_.sequences);
     const auto some_tokens = RandomTokens(backend.config().vocab_size).take(StateBenchmark::kPositions);
     for (std::size_t repetition = 0; repetition < repetitions; ++repetition) {
       for (std::size_t i = 0; i < prompts; ++i) {
         prefill_rates[i].push_back(prefill(backend, *state, options_.prompts[i]));
         advance();
       }
-      bandwidths.push_back(read_test.sample());
+      bandwidths.push_back(read_test ? read_test->sample() : gpu_copy_bandwidth());
       for (std::size_t i = 0; i < depths; ++i) {
         backend.restore(*deep[i], *starts[i]);
         decode_rates[i].push_back(decode(backend, *deep[i]));

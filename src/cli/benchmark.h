@@ -18,6 +18,7 @@ struct BenchmarkOptions {
   std::vector<std::size_t> prompts = {512};     ///< prefill lengths, each at least 1
   std::vector<std::size_t> depths = {0, 2048};  ///< tokens already in the state when decode begins; not empty
   std::size_t generate = 128;                   ///< tokens of one decode, at least 1
+  std::size_t sequences = 16;                   ///< conversations decoded together at most, at least 2
   std::size_t repetitions = 5;                  ///< at least 1
   std::size_t accuracy = 64;                    ///< positions compared with float32; 0: none
   bool rates_only = false;                      ///< no loads, no peak, no accuracy
@@ -53,6 +54,7 @@ struct BenchmarkResult {
   std::vector<std::pair<std::size_t, Summary>> prefill;  ///< prompt tokens; tokens a second
   std::vector<std::pair<std::size_t, Summary>> decode;   ///< depth; tokens a second
   std::optional<StateTimes> state;                       ///< at the last depth; nullopt: the context holds no more
+  bool gpu = false;                                      ///< the bandwidth is that of copies in its memory
   Summary bandwidth;                                     ///< of the read test, bytes a second
   double bandwidth_reached = 0;                          ///< bytes_per_token · decode rate at the first depth
 

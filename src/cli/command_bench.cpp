@@ -122,7 +122,7 @@ std::string load_text(const BenchmarkResult& result, std::size_t repetitions) {
 
 std::string to_text(const BenchmarkResult& result, std::size_t generate, std::size_t repetitions) {
   std::string text = line("checkpoint", result.model);
-  text += line("backend", result.backend + ", pinned; " + std::to_string(repetitions) +
+  text += line("backend", result.backend + (result.gpu ? "; " : ", pinned; ") + std::to_string(repetitions) +
                               (repetitions == 1 ? " repetition" : " repetitions"));
   text += line("weights read", formatted("%.1f MB a token", static_cast<double>(result.bytes_per_token) / 1e6));
 
@@ -137,7 +137,7 @@ std::string to_text(const BenchmarkResult& result, std::size_t generate, std::si
   if (result.state) text += state_text(*result.state);
 
   Table bandwidth("GB/s");
-  bandwidth.add("memory read test", "%.1f", result.bandwidth, 1e9);
+  bandwidth.add(result.gpu ? "copies in the GPU's memory" : "memory read test", "%.1f", result.bandwidth, 1e9);
   bandwidth.add("reached by decode at depth " + std::to_string(result.decode.front().first),
                 formatted("%.1f", result.bandwidth_reached / 1e9),
                 formatted("%.0f %%", 100 * result.bandwidth_reached / result.bandwidth.median), "");
@@ -201,6 +201,7 @@ void add_bench_command(CLI::App& app, Runner& run) {
     return command->add_option(name, value, help)->check(in_range(low, high))->type_name("N")->capture_default_str();
   };
   add_count("--gen", benchmark.generate, "tokens that one decode makes", 1, 1e9);
+  add_count("--sequences", benchmark.sequences, "conversations that are decoded together at most", 2, 1024);
   add_count("--reps", benchmark.repetitions, "how often everything is measured", 1, 1000);
   CLI::Option* const accuracy =
       add_count("--accuracy", benchmark.accuracy,

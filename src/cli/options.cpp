@@ -70,8 +70,8 @@ void add_compute_options(CLI::App& command, LoadOptions& load) {
       ->group("Compute");
   command
       .add_option("--backend", load.backend,
-                  "auto, cpu (fast) or reference (plain float32 code, slow: the definition of the model)")
-      ->check(CLI::IsMember({"auto", "cpu", "reference"}))
+                  "auto (a usable GPU, else the CPU), cpu, cuda, or reference (plain float32 code, slow)")
+      ->check(CLI::IsMember({"auto", "cpu", "cuda", "reference"}))
       ->type_name("NAME")
       ->capture_default_str()
       ->group("Compute");

@@ -35,6 +35,7 @@ class ScriptedBackend final : public Backend {
     if (rows == LogitRows::last && !tokens.empty()) write(before + tokens.size() - 1, 1, logits);
     return true;
   }
+  [[nodiscard]] std::size_t pass_tokens() const override { return inside_->pass_tokens(); }
   [[nodiscard]] std::size_t max_verify() const override { return inside_->max_verify(); }
   bool verify(State& state, std::span<const TokenId> tokens, std::span<float> logits,
               const Cancellation& cancelled) override {

@@ -8,9 +8,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-/// Conversations that are decoded together at most.
-constexpr std::size_t kMostTogether = 16;
-
 double milliseconds_since(Clock::time_point start) {
   return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
 }
@@ -54,10 +51,10 @@ void StateBenchmark::sample(std::span<const TokenId> tokens) {
   // Several conversations at the same depth, a token each in one pass; the first pass only parts them from the
   // snapshot.
   std::vector<std::unique_ptr<State>> states;
-  std::vector<float> rows(kMostTogether * logits.size());
+  std::vector<float> rows(sequences_ * logits.size());
   std::vector<Feed> feeds;
   row = 0;
-  for (std::size_t n = 2; n <= kMostTogether; n *= 2, ++row) {
+  for (std::size_t n = 2; n <= sequences_; n *= 2, ++row) {
     if (row == batch_.size()) batch_.push_back({n, {}});
     while (states.size() < n) {
       states.push_back(backend_.make_state());

@@ -16,8 +16,9 @@ namespace qwen35::cli {
 class StateBenchmark {
  public:
   /// `state` stands at `start`, which leaves kPositions free; both must outlive this.
-  StateBenchmark(Backend& backend, State& state, const Snapshot& start)
-      : backend_(backend), state_(state), start_(start) {}
+  /// `sequences`: conversations that are decoded together at most.
+  StateBenchmark(Backend& backend, State& state, const Snapshot& start, std::size_t sequences = 16)
+      : backend_(backend), state_(state), start_(start), sequences_(sequences) {}
 
   /// Positions that one round needs.
   static constexpr std::size_t kPositions = 32;
@@ -33,6 +34,7 @@ class StateBenchmark {
   Backend& backend_;
   State& state_;
   const Snapshot& start_;
+  std::size_t sequences_;
   std::vector<double> snapshot_, after_snapshot_, restore_, after_restore_, decode_;
   std::vector<std::pair<std::size_t, std::vector<double>>> verify_, batch_;
 };

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "backend/backends_under_test.h"
 #include "backend/random.h"
 #include "backend/reference_data.h"
 
@@ -115,11 +116,29 @@ TEST(Batch, EqualsEachAloneFarIn) {
   walk(*together, lanes, 20);
 }
 
-class BatchRules : public testing::TestWithParam<const char*> {
+TEST(Batch, CudaEqualsEachAlone) {
+  if (const std::string why = why_no_gpu(); !why.empty()) GTEST_SKIP() << why;
+  const SharedKeyHeads heads;
+  for (const Quantization quantization :
+       {Quantization{}, Quantization{4, 64}, Quantization{5, 32}, Quantization{6, 64}, Quantization{8, 64}}) {
+    const DrawnModel model(heads.config(), 4, quantization);
+    const auto alone = make_backend(load_weights(model.folder()), {.kind = "cuda"});
+    const auto together = make_backend(load_weights(model.folder()), {.kind = "cuda"});
+    SCOPED_TRACE(std::to_string(quantization.bits) + " bits");
+    for (const unsigned count : {5U, 13U, 70U}) {  // one group of rows, several, more than a pass takes
+      std::vector<Lane> lanes;
+      for (unsigned i = 0; i < count; ++i) lanes.emplace_back(*alone, *together, i % 7 * 60, i + 1);
+      walk(*together, lanes, 6);
+      if (testing::Test::HasFatalFailure()) return;
+    }
+  }
+}
+
+class BatchRules : public BackendTest {
  protected:
-  std::unique_ptr<Backend> backend = make_backend(load_weights(tiny_model()), {.kind = GetParam(), .threads = 2});
-  std::unique_ptr<State> first = backend->make_state();
-  std::unique_ptr<State> second = backend->make_state();
+  std::unique_ptr<Backend> backend = backend_under_test(tiny_model(), GetParam());
+  std::unique_ptr<State> first = backend ? backend->make_state() : nullptr;
+  std::unique_ptr<State> second = backend ? backend->make_state() : nullptr;
   const std::vector<TokenId> ids{1, 2, 3};
 };
 
@@ -144,7 +163,7 @@ TEST_P(BatchRules, CancelIsSeen) {
   EXPECT_FALSE(backend->forward_batch(feeds, Cancellation(stop)));
 }
 
-INSTANTIATE_TEST_SUITE_P(Kinds, BatchRules, testing::Values("reference", "cpu"));
+INSTANTIATE_TEST_SUITE_P(Kinds, BatchRules, testing::ValuesIn(backends_under_test()));
 
 TEST(Batch, RefusesNonsenseAndStaysUnchanged) {
   const auto backend = make_backend(load_weights(tiny_model()), {.kind = "cpu", .threads = 2});

@@ -81,6 +81,29 @@ TEST_P(QuantizedTest, TinyAgreesForEveryGroupAndInstructionSet) {
   }
 }
 
+TEST_P(QuantizedTest, CudaAgreesWithTheCpu) {
+  if (const std::string why = why_no_gpu(); !why.empty()) GTEST_SKIP() << why;
+  auto check = [](const std::filesystem::path& config, std::span<const TokenId> ids, int group, std::size_t vocab) {
+    const DrawnModel model(config, 1, {GetParam(), group});
+    // Float32 on the dequantised weights: the CPU's fast path rounds activations to 8 bits, the GPU's does not.
+    const auto exact = all_logits(model.folder(), {.kind = "cpu", .threads = 2, .float32 = true}, ids);
+    const auto got = all_logits(model.folder(), {.kind = "cuda"}, ids);
+    const auto result = compare(exact, got, vocab);
+    float worst = 0;
+    for (std::size_t i = 0; i < exact.size(); ++i) worst = std::max(worst, std::fabs(exact[i] - got[i]));
+    std::printf("%d bits, groups of %d, cuda: lowest cosine %.7f, mean KL %.3g, largest difference %.3g\n", GetParam(),
+                group, result.lowest_cosine, result.mean_kl, static_cast<double>(worst));
+    EXPECT_GE(result.lowest_cosine, 0.9999);
+  };
+  const auto ids = read_reference(tiny_model()).back().ids;
+  for (const int group : {32, 64}) check(tiny_model() / "config.json", ids, group, 512);
+  const auto reference = shared_reference("small");
+  if (reference.empty()) return;
+  for (const auto& one : read_reference(reference)) {
+    if (one.ids.size() == 300) check(reference / "config.json", one.ids, 64, 2048);
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Bits, QuantizedTest, testing::Values(4, 5, 6, 8));
 
 }  // namespace

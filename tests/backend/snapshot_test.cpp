@@ -5,7 +5,7 @@
 #include <map>
 #include <thread>
 
-#include "backend/backend_options_print.h"
+#include "backend/backends_under_test.h"
 #include "backend/random.h"
 #include "backend/reference_data.h"
 
@@ -46,12 +46,12 @@ bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
   return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
 }
 
-class SnapshotTest : public testing::TestWithParam<BackendOptions> {
+class SnapshotTest : public BackendTest {
  protected:
   [[nodiscard]] static bool is_reference() { return GetParam().kind == "reference"; }
   /// Positions that the plain loops of the reference backend do in a moment.
   [[nodiscard]] static std::size_t scaled(std::size_t n) { return is_reference() ? n / 16 + 1 : n; }
-  [[nodiscard]] static std::unique_ptr<Backend> make() { return make_backend(load_weights(tiny_model()), GetParam()); }
+  [[nodiscard]] static std::unique_ptr<Backend> make() { return backend_under_test(tiny_model(), GetParam()); }
   std::unique_ptr<Backend> backend = make();
 };
 
@@ -108,7 +108,7 @@ TEST_P(SnapshotTest, ShapesMustFit) {
   const auto other = make_backend(load_weights(tiny_model()), {.kind = is_reference() ? "cpu" : "reference"});
   auto foreign = other->make_state();
   EXPECT_THROW(other->restore(*foreign, *snapshot), Error);
-  if (is_reference()) return;
+  if (GetParam().kind != "cpu") return;  // one arithmetic
   auto options = GetParam();
   options.float32 = !options.float32;  // other keys and values
   const auto other_arithmetic = make_backend(load_weights(tiny_model()), options);
@@ -309,16 +309,13 @@ TEST_P(SnapshotTest, TheFormatNamesWhatMustMatch) {
   auto options = GetParam();
   options.kind = is_reference() ? "cpu" : "reference";
   EXPECT_NE(backend->snapshot_format(), make_backend(load_weights(tiny_model()), options)->snapshot_format());
-  if (is_reference()) return;
+  if (GetParam().kind != "cpu") return;
   options = GetParam();
   options.float32 = !options.float32;
   EXPECT_NE(backend->snapshot_format(), make_backend(load_weights(tiny_model()), options)->snapshot_format());
 }
 
-INSTANTIATE_TEST_SUITE_P(Kinds, SnapshotTest,
-                         testing::Values(BackendOptions{.kind = "reference"},
-                                         BackendOptions{.kind = "cpu", .threads = 2},
-                                         BackendOptions{.kind = "cpu", .threads = 1, .float32 = true}));
+INSTANTIATE_TEST_SUITE_P(Kinds, SnapshotTest, testing::ValuesIn(backends_and_arithmetics_under_test()));
 
 TEST(Snapshot, MemoryIsCountedOnce) {
   const auto backend = make_backend(load_weights(tiny_model()), {.kind = "cpu", .threads = 2});

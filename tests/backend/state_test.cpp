@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "backend/backend_options_print.h"
+#include "backend/backends_under_test.h"
 #include "backend/random.h"
 #include "backend/reference_data.h"
 
@@ -22,9 +22,9 @@ std::vector<float> last_logits(Backend& backend, State& state, std::span<const T
   return logits;
 }
 
-class StateTest : public testing::TestWithParam<BackendOptions> {
+class StateTest : public BackendTest {
  protected:
-  std::unique_ptr<Backend> backend = make_backend(load_weights(tiny_model()), GetParam());
+  std::unique_ptr<Backend> backend = backend_under_test(tiny_model(), GetParam());
 };
 
 TEST_P(StateTest, SnapshotTakesItBackExactly) {
@@ -62,7 +62,7 @@ TEST_P(StateTest, StatesAreIndependent) {
     last_logits(*backend, *c, std::span(&ids[i], 1));
   }
   const auto got = last_logits(*backend, *c, std::span(&ids.back(), 1));
-  for (std::size_t i = 0; i < got.size(); ++i) ASSERT_NEAR(got[i], want[i], 2e-3F);
+  for (std::size_t i = 0; i < got.size(); ++i) ASSERT_NEAR(got[i], want[i], GetParam().kind == "cuda" ? 3e-2F : 2e-3F);
 }
 
 TEST_P(StateTest, RefusesNonsenseAndStaysUnchanged) {
@@ -99,10 +99,7 @@ TEST_P(StateTest, EndsAtTheContextLimit) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Kinds, StateTest,
-                         testing::Values(BackendOptions{.kind = "reference"},
-                                         BackendOptions{.kind = "cpu", .threads = 2},
-                                         BackendOptions{.kind = "cpu", .threads = 1, .float32 = true}));
+INSTANTIATE_TEST_SUITE_P(Kinds, StateTest, testing::ValuesIn(backends_and_arithmetics_under_test()));
 
 TEST(State, ThreadCountChangesNothing) {
   const auto ids = some_ids(333);

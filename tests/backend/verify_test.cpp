@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "backend/backends_under_test.h"
 #include "backend/random.h"
 #include "backend/reference_data.h"
 
@@ -135,15 +136,32 @@ TEST(Verify, EqualsOneTokenAfterAnotherFarIn) {
   }
 }
 
+/// Every form of weights, over the borders of pages and from the start.
+TEST(Verify, Cuda) {
+  if (const std::string why = why_no_gpu(); !why.empty()) GTEST_SKIP() << why;
+  const SharedKeyHeads heads;
+  for (const Quantization quantization :
+       {Quantization{}, Quantization{4, 64}, Quantization{5, 32}, Quantization{6, 64}, Quantization{8, 64}}) {
+    const DrawnModel model(heads.config(), 4, quantization);
+    const auto backend = make_backend(load_weights(model.folder()), {.kind = "cuda"});
+    SCOPED_TRACE(std::to_string(quantization.bits) + " bits");
+    for (const unsigned depth : {0U, 50U, 250U, 1015U, 2040U}) {
+      const std::size_t positions = backend->config().max_positions;
+      if (depth + 40 <= positions) Walk(*backend, depth, 40).check(depth + 1);
+    }
+    if (HasFatalFailure()) return;
+  }
+}
+
 TEST(Verify, Reference) {
   const auto backend = make_backend(load_weights(tiny_model()), {.kind = "reference"});
   for (const std::size_t depth : {0U, 20U}) Walk(*backend, depth, 30).check(1);
 }
 
-class VerifyRules : public testing::TestWithParam<const char*> {
+class VerifyRules : public BackendTest {
  protected:
-  std::unique_ptr<Backend> backend = make_backend(load_weights(tiny_model()), {.kind = GetParam(), .threads = 2});
-  std::unique_ptr<State> state = backend->make_state();
+  std::unique_ptr<Backend> backend = backend_under_test(tiny_model(), GetParam());
+  std::unique_ptr<State> state = backend ? backend->make_state() : nullptr;
 
   void verify(std::size_t n) {
     std::vector<float> logits(n * 512);
@@ -201,16 +219,20 @@ TEST_P(VerifyRules, CancelIsSeen) {
   expect_refused(1);
 }
 
-INSTANTIATE_TEST_SUITE_P(Kinds, VerifyRules, testing::Values("reference", "cpu"));
+INSTANTIATE_TEST_SUITE_P(Kinds, VerifyRules, testing::ValuesIn(backends_under_test()));
 
 // What is kept after a cut leaves no trace in pages that others hold.
-TEST(Verify, RowsThatWereCutOffAreFreeAgain) {
-  const auto backend = make_backend(load_weights(tiny_model()), {.kind = "cpu", .threads = 2});
+class VerifyMemory : public BackendTest {};
+TEST_P(VerifyMemory, RowsThatWereCutOffAreFreeAgain) {
+  const auto backend = backend_under_test(tiny_model(), GetParam());
   auto state = backend->make_state();
   backend->forward(*state, ids_of(1, 1200), LogitRows::none, {});
   const auto snapshot = backend->snapshot(*state);
   std::vector<float> logits(8 * 512);
-  backend->verify(*state, ids_of(2, 8), logits);  // goes on in other memory than the snapshot's
+  for (int i = 0; i < 2; ++i) {  // goes on in other memory than the snapshot's, with a way back
+    backend->verify(*state, ids_of(2, 8), logits);
+    backend->keep(*state, 1);
+  }
   const std::size_t bytes = state->memory_bytes() + snapshot->memory_bytes();
   for (int i = 0; i < 5; ++i) {
     backend->verify(*state, ids_of(2, 8), logits);
@@ -218,6 +240,9 @@ TEST(Verify, RowsThatWereCutOffAreFreeAgain) {
   }
   EXPECT_EQ(state->memory_bytes() + snapshot->memory_bytes(), bytes);  // appended to the shared page all the while
 }
+
+INSTANTIATE_TEST_SUITE_P(Kinds, VerifyMemory,
+                         testing::Values(BackendOptions{.kind = "cpu", .threads = 2}, BackendOptions{.kind = "cuda"}));
 
 }  // namespace
 }  // namespace qwen35

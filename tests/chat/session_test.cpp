@@ -33,9 +33,9 @@ class SessionTest : public testing::Test {
 };
 
 TEST_F(SessionTest, FeedsLongInputsInSlices) {
-  const auto ids = tokens(2 * Session::kSlice + 10);
+  const auto ids = tokens(2 * Backend::kUsualPass + 10);
   EXPECT_TRUE(session_.feed(ids, cancelled_));
-  EXPECT_THAT(stage_->passes, testing::ElementsAre(Session::kSlice, Session::kSlice, 10));
+  EXPECT_THAT(stage_->passes, testing::ElementsAre(Backend::kUsualPass, Backend::kUsualPass, 10));
   EXPECT_EQ(stage_->history, ids);
   EXPECT_EQ(std::vector<TokenId>(session_.timeline().begin(), session_.timeline().end()), ids);
   EXPECT_EQ(session_.logits().size(), stage_->vocab_size);

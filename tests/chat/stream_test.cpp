@@ -132,7 +132,7 @@ TEST_F(StreamTest, ACancelStopsTheReplyAndNotTheNext) {
 }
 
 TEST_F(StreamTest, ACancelIsSeenDuringPrefill) {
-  const std::string long_prompt(4 * Session::kSlice, 'x');
+  const std::string long_prompt(4 * Backend::kUsualPass, 'x');
   int passes = 0;
   stage_->on_forward = [&] {
     if (++passes == 2) chat_.cancel();

@@ -12,6 +12,16 @@ namespace {
 
 constexpr std::size_t kHugePage = std::size_t{2} << 20;
 
+class ArenaMemory final : public BlockMemory {
+ public:
+  explicit ArenaMemory(std::size_t bytes) : arena_(Arena::padded(bytes)) {
+    data_ = reinterpret_cast<std::byte*>(arena_.take(bytes));
+  }
+
+ private:
+  Arena arena_;
+};
+
 }  // namespace
 
 Arena::Arena(std::size_t bytes) {
@@ -50,5 +60,7 @@ std::uint8_t* Arena::take(std::size_t bytes) {
   next_ += size;
   return taken;
 }
+
+std::unique_ptr<BlockMemory> arena_memory(std::size_t bytes) { return std::make_unique<ArenaMemory>(bytes); }
 
 }  // namespace qwen35::cpu

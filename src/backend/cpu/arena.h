@@ -3,6 +3,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "backend/shared_block.h"
+
 namespace qwen35::cpu {
 
 /// One region of memory for what a token reads once, in that order: packed weights, keys and values, recurrent states.
@@ -27,5 +29,8 @@ class Arena {
   std::uint8_t* next_ = nullptr;
   std::uint8_t* end_ = nullptr;
 };
+
+/// Blocks that are an arena each. Throws std::bad_alloc.
+std::unique_ptr<BlockMemory> arena_memory(std::size_t bytes);
 
 }  // namespace qwen35::cpu

@@ -50,7 +50,7 @@ class CpuBackend final : public Backend {
         config_(weights_.config),
         float32_(options.float32),
         shape_(config_, !float32_),
-        memory_(std::make_shared<BlockPool>(pool_bytes(shape_))),
+        memory_(std::make_shared<BlockPool>(pool_bytes(shape_), arena_memory)),
         kernels_(select_kernels()),
         pool_(options.threads, options.pin_threads),
         arena_(float32_ ? 0 : arena_bytes(weights_)),
@@ -118,7 +118,7 @@ class CpuBackend final : public Backend {
   }
 
   bool forward_batch(std::span<const Feed> feeds, const Cancellation& cancelled) override {
-    check_feeds(feeds);
+    check_feeds(config_, feeds, [](State& state) { (void)own_cast<CpuState>(state, "state"); });
     while (!feeds.empty()) {
       std::size_t count = 0;
       std::size_t tokens = 0;
@@ -179,23 +179,6 @@ class CpuBackend final : public Backend {
 
  private:
   [[nodiscard]] const PackedMatrix& head() const { return head_ ? *head_ : embedding_; }
-
-  void check_feeds(std::span<const Feed> feeds) const {
-    for (std::size_t i = 0; i < feeds.size(); ++i) {
-      const Feed& feed = feeds[i];
-      try {
-        if (feed.state == nullptr) throw Error(ErrorCode::invalid_argument, "it has no state");
-        const auto& own = own_cast<const CpuState>(static_cast<const State&>(*feed.state), "state");
-        check_forward(config_, own.tokens, feed.tokens, feed.rows, feed.logits.size());
-        for (const Feed& other : feeds.first(i)) {
-          if (other.state == feed.state) throw Error(ErrorCode::invalid_argument, "its state was named before");
-        }
-      } catch (const Error& error) {
-        throw Error(error.code(),
-                    "feed " + std::to_string(i) + " of " + std::to_string(feeds.size()) + ": " + error.what());
-      }
-    }
-  }
 
   /// Several feeds of kPassTokens tokens in all, at most, in one pass over the weights.
   bool run_together(std::span<const Feed> feeds, const Cancellation& cancelled) {

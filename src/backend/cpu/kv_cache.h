@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "backend/cpu/kernels/kernels.h"
-#include "backend/cpu/shared_block.h"
+#include "backend/shared_block.h"
 #include "backend/cpu/thread_pool.h"
 
 namespace qwen35::cpu {

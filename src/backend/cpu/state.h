@@ -5,7 +5,7 @@
 
 #include "backend/backend.h"
 #include "backend/cpu/kv_cache.h"
-#include "backend/cpu/shared_block.h"
+#include "backend/shared_block.h"
 #include "backend/snapshot_bytes.h"
 #include "backend/state_shape.h"
 

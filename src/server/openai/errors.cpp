@@ -84,6 +84,10 @@ ApiError from_error(const Error& error) {
       return bad_request("messages", "context_length_exceeded", error.what());
     case ErrorCode::not_loaded:
       return unavailable("The model is not loaded at the moment; try again later.");
+    case ErrorCode::out_of_memory:
+      return unavailable("The server has no memory left for this request; try again later, or send a smaller one.");
+    case ErrorCode::device:
+      return unavailable("The server's GPU failed; the model must be loaded again.");
     case ErrorCode::not_found:
     case ErrorCode::bad_file:
     case ErrorCode::internal:

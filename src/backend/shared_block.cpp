@@ -1,8 +1,8 @@
-#include "backend/cpu/shared_block.h"
+#include "backend/shared_block.h"
 
 #include <algorithm>
 
-namespace qwen35::cpu {
+namespace qwen35 {
 namespace {
 
 /// More blocks than this are not kept, so that giving one back never needs memory.
@@ -33,7 +33,9 @@ void SharedBlock::release_rows(std::size_t first, std::size_t count) const {
   block_->written.compare_exchange_strong(written, first, std::memory_order_relaxed);
 }
 
-BlockPool::BlockPool(std::size_t kept_bytes) : limit_(kept_bytes) { unused_.reserve(kMostKept); }
+BlockPool::BlockPool(std::size_t kept_bytes, MemorySource source) : source_(std::move(source)), limit_(kept_bytes) {
+  unused_.reserve(kMostKept);
+}
 
 SharedBlock BlockPool::make(std::size_t bytes) {
   std::unique_ptr<SharedBlock::Block> block;
@@ -46,7 +48,7 @@ SharedBlock BlockPool::make(std::size_t bytes) {
       bytes_ -= bytes;
     }
   }
-  if (block == nullptr) block = std::make_unique<SharedBlock::Block>(bytes);
+  if (block == nullptr) block = std::make_unique<SharedBlock::Block>(source_(bytes), bytes);
   block->holders.store(1, std::memory_order_relaxed);
   block->written.store(0, std::memory_order_relaxed);
   block->pool = shared_from_this();
@@ -72,4 +74,4 @@ std::size_t BlockPool::memory_bytes() const {
   return bytes_;
 }
 
-}  // namespace qwen35::cpu
+}  // namespace qwen35

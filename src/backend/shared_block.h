@@ -2,16 +2,32 @@
 
 #include <atomic>
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <utility>
 #include <vector>
 
-#include "backend/cpu/arena.h"
-
-namespace qwen35::cpu {
+namespace qwen35 {
 
 class BlockPool;
+
+/// The memory of one block, freed with it: an arena's, or a GPU's. Destroyed on any thread.
+class BlockMemory {
+ public:
+  virtual ~BlockMemory() = default;
+  BlockMemory(const BlockMemory&) = delete;
+  BlockMemory& operator=(const BlockMemory&) = delete;
+  [[nodiscard]] std::byte* data() const { return data_; }
+
+ protected:
+  BlockMemory() = default;
+  std::byte* data_ = nullptr;
+};
+
+/// Where blocks come from: uninitialised memory of as many bytes. Thread-safe. Throws std::bad_alloc, or what its kind
+/// of memory throws.
+using MemorySource = std::function<std::unique_ptr<BlockMemory>(std::size_t bytes)>;
 
 /// A piece of memory that states and snapshots hold together: a page of keys and values, or what the linear layers
 /// remember. Its last holder gives it back to the pool, on whatever thread that is. A holder may write only where
@@ -47,9 +63,8 @@ class SharedBlock {
  private:
   friend class BlockPool;
   struct Block {
-    explicit Block(std::size_t n)
-        : memory(Arena::padded(n)), data(reinterpret_cast<std::byte*>(memory.take(n))), bytes(n) {}
-    Arena memory;
+    Block(std::unique_ptr<BlockMemory> from, std::size_t n) : memory(std::move(from)), data(memory->data()), bytes(n) {}
+    std::unique_ptr<BlockMemory> memory;
     std::byte* data;
     std::size_t bytes;
     std::atomic<std::size_t> holders{1};
@@ -61,14 +76,15 @@ class SharedBlock {
   Block* block_ = nullptr;
 };
 
-/// Makes blocks, and keeps some that were given up: new memory faults in page by page, which for the 19 MB of recurrent
-/// state costs more than a token. Thread-safe; held by the blocks too, so that they may outlive the backend.
+/// Makes blocks, and keeps some that were given up: new memory faults in page by page (or asks a driver), which for
+/// the 19 MB of recurrent state costs more than a token. Thread-safe; held by the blocks too, so that they may outlive
+/// the backend.
 class BlockPool : public std::enable_shared_from_this<BlockPool> {
  public:
   /// Keeps at most `kept_bytes` of unused blocks.
-  explicit BlockPool(std::size_t kept_bytes);
+  BlockPool(std::size_t kept_bytes, MemorySource source);
 
-  /// A block of `bytes`, uninitialised, which the caller holds alone. Throws std::bad_alloc.
+  /// A block of `bytes`, uninitialised, which the caller holds alone. Throws as the source does.
   [[nodiscard]] SharedBlock make(std::size_t bytes);
   /// Frees what is kept and keeps nothing from now on.
   void close();
@@ -79,10 +95,11 @@ class BlockPool : public std::enable_shared_from_this<BlockPool> {
   friend class SharedBlock;
   void take_back(std::unique_ptr<SharedBlock::Block> block) noexcept;
 
+  MemorySource source_;
   mutable std::mutex mutex_;
   std::size_t limit_;
   std::size_t bytes_ = 0;
   std::vector<std::unique_ptr<SharedBlock::Block>> unused_;
 };
 
-}  // namespace qwen35::cpu
+}  // namespace qwen35
