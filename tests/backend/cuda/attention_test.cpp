@@ -202,6 +202,14 @@ Result run(const Case& text, const std::vector<std::uint32_t>& passes) {
       }
     }
   }
+  // What a partly filled page has past its end must be a number: probabilities there are 0, not absent.
+  for (std::size_t position = positions; position < pages * kPageTokens; ++position) {
+    for (std::uint32_t i = 0; i < d; ++i) {
+      const std::size_t base = position / kPageTokens * page_halves;
+      const std::size_t at = order[position / kPageTokens] * page_halves + place(position, 0, i, true) - base;
+      EXPECT_EQ(__half2float(written[at]), 0.0F) << "value " << i << " past the end, position " << position;
+    }
+  }
   std::size_t strange = 0;
   for (std::size_t i = 0; i < written.size(); ++i) {
     if (i % page_halves < strip_offset(kLayer, 0, false, sizes.kv_heads, sizes.head_dim)) {
