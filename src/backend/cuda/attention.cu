@@ -5,6 +5,7 @@
 
 #include "backend/cuda/attention.h"
 #include "backend/cuda/fragments.cuh"
+#include "backend/cuda/launch.cuh"
 
 namespace qwen35::cuda {
 namespace {
@@ -93,6 +94,7 @@ __device__ __forceinline__ std::uint32_t bits(__half2 x) { return *reinterpret_c
 template <std::uint32_t kHeadDim>
 __global__ void __launch_bounds__(256) store_keys_and_values(const Arguments a) {
   __shared__ float rows[8][kHeadDim];
+  let_next_kernel_start();
   const std::uint32_t lane = threadIdx.x % 32;
   const std::uint32_t warp = threadIdx.x / 32;
   const std::uint32_t page = a.position / kPageTokens + blockIdx.x;
@@ -182,7 +184,6 @@ __global__ void __launch_bounds__(128, 2) attend(const Arguments a) {
     copy_block(to, from, S::kBlock, 128);
     end_of_copies();
   };
-  load(keys, 0, false);
 
   // Queries into the order of operands; rows of no token are zero.
   float* scratch = reinterpret_cast<float*>(values) + warp * kHeadDim;
@@ -219,6 +220,9 @@ __global__ void __launch_bounds__(128, 2) attend(const Arguments a) {
       }
     }
   }
+
+  wait_for_kernel_before();  // the pages; `in` was there before
+  load(keys, 0, false);
 
   // This lane's rows are lane / 4 and 8 more: the last position each may see.
   std::uint32_t seen[2];
@@ -334,20 +338,17 @@ __global__ void __launch_bounds__(128, 2) attend(const Arguments a) {
 }
 
 template <std::uint32_t kHeadDim>
-void run_kernels(const Arguments& a, cudaStream_t stream) {
+void run_kernels(const Arguments& a, bool early, cudaStream_t stream) {
   const std::uint32_t pages = (a.position + a.count - 1) / kPageTokens - a.position / kPageTokens + 1;
-  store_keys_and_values<kHeadDim><<<dim3(pages, a.kv_heads, kStoreParts), 256, 0, stream>>>(a);
-  check(cudaGetLastError(), "storing keys and values");
-  constexpr std::uint32_t bytes = Shared<kHeadDim>::kBytes;
-  check(cudaFuncSetAttribute(attend<kHeadDim>, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
-        "asking for a block's shared memory");
-  attend<kHeadDim><<<dim3(a.kv_heads, (a.count + a.tokens - 1) / a.tokens), 128, bytes, stream>>>(a);
-  check(cudaGetLastError(), "starting the attention");
+  launch(store_keys_and_values<kHeadDim>, dim3(pages, a.kv_heads, kStoreParts), 256, 0, stream, false,
+         "storing keys and values", a);
+  launch(attend<kHeadDim>, dim3(a.kv_heads, (a.count + a.tokens - 1) / a.tokens), 128, Shared<kHeadDim>::kBytes, stream,
+         early, "starting the attention", a);
 }
 
 }  // namespace
 
-Attention::Attention(const DeviceModel& model, const DeviceInfo& device) : model_(model) {
+Attention::Attention(const DeviceModel& model, const DeviceInfo& device) : model_(model), early_(device.major >= 9) {
   const ModelSizes& sizes = model.sizes;
   const std::uint32_t d = sizes.head_dim;
   if (d != 32 && d != 64 && d != 128 && d != 256) {
@@ -390,13 +391,13 @@ void Attention::run(const DeviceLayer& layer, const float* in, const SequenceVie
   a.eps = sizes.eps;
   a.scale = 1.4426950408889634F / std::sqrt(static_cast<float>(sizes.head_dim));
   if (sizes.head_dim == 256) {
-    run_kernels<256>(a, stream);
+    run_kernels<256>(a, early_, stream);
   } else if (sizes.head_dim == 128) {
-    run_kernels<128>(a, stream);
+    run_kernels<128>(a, early_, stream);
   } else if (sizes.head_dim == 64) {
-    run_kernels<64>(a, stream);
+    run_kernels<64>(a, early_, stream);
   } else {
-    run_kernels<32>(a, stream);
+    run_kernels<32>(a, early_, stream);
   }
 }
 

@@ -36,6 +36,7 @@ class Attention {
 
  private:
   const DeviceModel& model_;
+  bool early_ = false;  ///< kernels may start before the one before them has ended
 };
 
 }  // namespace qwen35::cuda

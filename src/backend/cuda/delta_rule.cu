@@ -6,6 +6,7 @@
 #include "backend/cuda/delta_rule.h"
 #include "backend/cuda/delta_rule_kernels.cuh"
 #include "backend/cuda/delta_rule_scan.cuh"
+#include "backend/cuda/launch.cuh"
 
 namespace qwen35::cuda {
 namespace {
@@ -15,35 +16,28 @@ std::size_t rounded(std::size_t bytes) { return (bytes + 255) / 256 * 256; }
 
 template <int kKeyDim, int kTaps>
 void launch_prepare(const DeltaRuleArguments& a, cudaStream_t stream) {
-  constexpr std::uint32_t bytes = PrepareShared<kKeyDim>::kBytes;
-  check(cudaFuncSetAttribute(prepare_chunks<kKeyDim, kTaps>, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
-        "asking for a block's shared memory");
-  prepare_chunks<kKeyDim, kTaps><<<dim3(a.value_heads, a.chunks), 256, bytes, stream>>>(a);
-  check(cudaGetLastError(), "starting the delta rule's preparation");
+  launch(prepare_chunks<kKeyDim, kTaps>, dim3(a.value_heads, a.chunks), 256, PrepareShared<kKeyDim>::kBytes, stream,
+         false, "starting the delta rule's preparation", a);
 }
 
 template <int kKeyDim, int kSlices, bool kDouble>
-void launch_scan(const DeltaRuleArguments& a, cudaStream_t stream) {
-  constexpr std::uint32_t bytes = ScanShared<kKeyDim, kSlices, kDouble>::kBytes;
-  check(
-      cudaFuncSetAttribute(scan_chunks<kKeyDim, kSlices, kDouble>, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
-      "asking for a block's shared memory");
-  scan_chunks<kKeyDim, kSlices, kDouble>
-      <<<dim3(a.value_dim / (16 * kSlices), a.value_heads), 128 * kSlices, bytes, stream>>>(a);
-  check(cudaGetLastError(), "starting the delta rule's scan");
+void launch_scan(const DeltaRuleArguments& a, bool early, cudaStream_t stream) {
+  launch(scan_chunks<kKeyDim, kSlices, kDouble>, dim3(a.value_dim / (16 * kSlices), a.value_heads), 128 * kSlices,
+         ScanShared<kKeyDim, kSlices, kDouble>::kBytes, stream, early, "starting the delta rule's scan", a);
 }
 
 template <int kKeyDim, int kSlices>
-void scan(const DeltaRuleArguments& a, std::uint32_t shared_bytes, cudaStream_t stream) {
+void scan(const DeltaRuleArguments& a, std::uint32_t shared_bytes, bool early, cudaStream_t stream) {
   if (ScanShared<kKeyDim, kSlices, true>::kBytes <= shared_bytes) {
-    launch_scan<kKeyDim, kSlices, true>(a, stream);
+    launch_scan<kKeyDim, kSlices, true>(a, early, stream);
   } else {
-    launch_scan<kKeyDim, kSlices, false>(a, stream);
+    launch_scan<kKeyDim, kSlices, false>(a, early, stream);
   }
 }
 
 template <int kKeyDim>
-void run_kernels(const DeltaRuleArguments& a, std::uint32_t slices, std::uint32_t shared_bytes, cudaStream_t stream) {
+void run_kernels(const DeltaRuleArguments& a, std::uint32_t slices, std::uint32_t shared_bytes, bool early,
+                 cudaStream_t stream) {
   if (a.taps <= 4) {
     launch_prepare<kKeyDim, 4>(a, stream);
   } else {
@@ -51,16 +45,16 @@ void run_kernels(const DeltaRuleArguments& a, std::uint32_t slices, std::uint32_
   }
   // Two slices in a block need more shared memory than the smallest GPUs have.
   if (slices == 2 && ScanShared<kKeyDim, 2, false>::kBytes <= shared_bytes) {
-    scan<kKeyDim, 2>(a, shared_bytes, stream);
+    scan<kKeyDim, 2>(a, shared_bytes, early, stream);
   } else {
-    scan<kKeyDim, 1>(a, shared_bytes, stream);
+    scan<kKeyDim, 1>(a, shared_bytes, early, stream);
   }
 }
 
 }  // namespace
 
 DeltaRule::DeltaRule(const DeviceModel& model, const DeviceInfo& device, std::uint32_t slices)
-    : model_(model), shared_bytes_(static_cast<std::uint32_t>(device.shared_bytes)) {
+    : model_(model), shared_bytes_(static_cast<std::uint32_t>(device.shared_bytes)), early_(device.major >= 9) {
   const ModelSizes& sizes = model.sizes;
   if (sizes.key_dim != 32 && sizes.key_dim != 64 && sizes.key_dim != 128) {
     throw Error(ErrorCode::unsupported, "linear_key_head_dim is " + std::to_string(sizes.key_dim) +
@@ -121,15 +115,15 @@ void DeltaRule::run(const DeviceLayer& layer, const float* in, const SequenceVie
   a.values = reinterpret_cast<float*>(at += gates);
 
   if (sizes.key_dim == 128) {
-    run_kernels<128>(a, slices_, shared_bytes_, stream);
+    run_kernels<128>(a, slices_, shared_bytes_, early_, stream);
   } else if (sizes.key_dim == 64) {
-    run_kernels<64>(a, slices_, shared_bytes_, stream);
+    run_kernels<64>(a, slices_, shared_bytes_, early_, stream);
   } else {
-    run_kernels<32>(a, slices_, shared_bytes_, stream);
+    run_kernels<32>(a, slices_, shared_bytes_, early_, stream);
   }
   const std::uint32_t rows = (sequence.count * sizes.value_heads + kNormWarps - 1) / kNormWarps;
-  gate_results<<<rows + std::min(sequence.count, kRingRows), 32 * kNormWarps, 0, stream>>>(a, rows);
-  check(cudaGetLastError(), "starting the gated norm");
+  launch(gate_results, dim3(rows + std::min(sequence.count, kRingRows)), 32 * kNormWarps, 0, stream, early_,
+         "starting the gated norm", a, rows);
 }
 
 }  // namespace qwen35::cuda

@@ -39,6 +39,7 @@ class DeltaRule {
   const DeviceModel& model_;
   std::uint32_t shared_bytes_ = 0;
   std::uint32_t slices_ = 0;
+  bool early_ = false;  ///< kernels may start before the one before them has ended
   DeviceMemory scratch_;
 };
 

@@ -12,6 +12,7 @@
 // No exponent above is positive. A token past the last has k = q = 0, beta = 0 and no decay: it changes nothing.
 
 #include "backend/cuda/fragments.cuh"
+#include "backend/cuda/launch.cuh"
 #include "backend/cuda/layout.h"
 
 namespace qwen35::cuda {
@@ -253,6 +254,7 @@ __global__ void __launch_bounds__(256) prepare_chunks(const DeltaRuleArguments a
   float* sum_lo = sum_hi + kDeltaChunk;
   float* betas = sum_lo + kDeltaChunk;
 
+  let_next_kernel_start();
   const std::uint32_t lane = threadIdx.x % 32;
   const std::uint32_t warp = threadIdx.x / 32;
   const std::uint32_t chunk = blockIdx.y;

@@ -39,6 +39,7 @@ __global__ void __launch_bounds__(128 * kSlices) scan_chunks(const DeltaRuleArgu
   constexpr std::uint32_t kTiles = kKeyDim / 32;  // of 8 key dimensions, of a warp
   constexpr std::uint32_t kThreads = 128 * kSlices;
   extern __shared__ __align__(128) std::uint8_t scan_shared[];
+  let_next_kernel_start();
 
   const std::uint32_t lane = threadIdx.x % 32;
   const std::uint32_t warp = threadIdx.x / 32 % 4;
@@ -63,8 +64,6 @@ __global__ void __launch_bounds__(128 * kSlices) scan_chunks(const DeltaRuleArgu
     copy_block(to + 2 * Shared::kKeyBytes + kTriangleBytes, a.scores + triangle, kTriangleBytes, kThreads);
     end_of_copies();
   };
-  if constexpr (kDouble) load(0);
-
   float s[kTiles][4];
   const std::size_t s_row = (static_cast<std::size_t>(head) * a.value_dim + value) * kKeyDim;
 #pragma unroll
@@ -95,6 +94,8 @@ __global__ void __launch_bounds__(128 * kSlices) scan_chunks(const DeltaRuleArgu
       *reinterpret_cast<uint2*>(to + 512) = uint2{top.lo, bottom.lo};
     }
   };
+  wait_for_kernel_before();  // S is an earlier pass's; all else is prepare_chunks'
+  if constexpr (kDouble) load(0);
   store_s();
 
   for (std::uint32_t chunk = 0; chunk < a.chunks; ++chunk) {
@@ -286,6 +287,7 @@ __global__ void __launch_bounds__(128 * kSlices) scan_chunks(const DeltaRuleArgu
 /// A warp for each token and head: w · y · rsqrt(mean(y²) + eps) · silu(z) as two halves. The blocks from `norm_blocks`
 /// on write a row of the ring each: the pass's last tokens.
 __global__ void __launch_bounds__(32 * kNormWarps) gate_results(const DeltaRuleArguments a, std::uint32_t norm_blocks) {
+  wait_for_kernel_before();
   if (blockIdx.x >= norm_blocks) {
     const int t = a.count - static_cast<int>(gridDim.x - blockIdx.x);
     const float* from = a.in + static_cast<std::size_t>(t) * a.in_rows;
