@@ -61,13 +61,18 @@ struct PairMemory {
 
 struct Prefill::Impl {
   Impl(const DeviceModel& device_model, const DeviceInfo& device)
-      : model(device_model), products(device), delta_rule(device_model, device), attention(device_model, device) {}
+      : model(device_model),
+        products(device),
+        delta_rule(device_model, device),
+        attention(device_model, device),
+        early(device.major >= 9) {}
 
   const DeviceModel& model;
   Products products;
   DeltaRule delta_rule;
   Attention attention;
   Staging staging;
+  bool early = false;  ///< launch.h
 
   std::uint32_t room = 0;   ///< tokens that the buffers hold
   DeviceMemory ids;         ///< room
@@ -121,7 +126,7 @@ const float* Prefill::run(const SequenceView& sequence, std::span<const TokenId>
   embed_rows(m.model.embedding, m.ids.as<TokenId>(), count, x, stream);
   for (const DeviceLayer& layer : m.model.layers) {
     if (cancelled.requested()) return nullptr;
-    norm_rows(x, layer.input_norm, sizes.eps, sizes.hidden, count, m.normed.pair, stream);
+    norm_rows(x, layer.input_norm, sizes.eps, sizes.hidden, count, m.normed.pair, stream, m.early);
     m.products.store(layer.in, m.normed.pair, count, in, layer.in.rows, stream);
     const HalfPair& mixed = layer.linear ? m.linear.pair : m.full.pair;
     if (layer.linear) {
@@ -130,7 +135,7 @@ const float* Prefill::run(const SequenceView& sequence, std::span<const TokenId>
       m.attention.run(layer, in, sequence, mixed.hi, mixed.lo, mixed.stride, stream);
     }
     m.products.add(layer.out, mixed, count, 1, x, sizes.hidden, stream);
-    norm_rows(x, layer.post_norm, sizes.eps, sizes.hidden, count, m.normed.pair, stream);
+    norm_rows(x, layer.post_norm, sizes.eps, sizes.hidden, count, m.normed.pair, stream, m.early);
     m.products.swiglu(layer.gate_up, m.normed.pair, count, m.h.pair, stream);
     m.products.add(layer.down, m.h.pair, count, 1 / kSwigluFactor, x, sizes.hidden, stream);
   }

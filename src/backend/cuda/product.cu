@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <string>
 
+#include "backend/cuda/launch.h"
 #include "backend/cuda/product.h"
 #include "backend/cuda/product_kernel.cuh"
 
@@ -55,7 +56,8 @@ Products::Path product_path(const DeviceInfo& device) {
 
 Products::Products(const DeviceInfo& device) : Products(device, product_path(device)) {}
 
-Products::Products(const DeviceInfo& device, Path path) : multiprocessors_(device.multiprocessors), path_(path) {}
+Products::Products(const DeviceInfo& device, Path path)
+    : multiprocessors_(device.multiprocessors), path_(path), early_(device.major >= 9) {}
 
 bool Products::has(ProductShape shape) const {
   return shape != ProductShape::automatic && product_entry<16>(shape, path_, false).kernel != nullptr;
@@ -101,8 +103,8 @@ void Products::launch(const ProductArguments& arguments, ProductShape shape, cud
   }
   const dim3 grid((arguments.w.rows + entry.rows - 1) / entry.rows,
                   (arguments.tokens + entry.tokens - 1) / entry.tokens);
-  entry.kernel<<<grid, entry.threads, entry.shared_bytes, stream>>>(arguments);
-  check(cudaGetLastError(), "starting a product");
+  check(cuda::launch(entry.kernel, grid, entry.threads, entry.shared_bytes, stream, early_, arguments),
+        "starting a product");
 }
 
 namespace {

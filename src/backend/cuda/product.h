@@ -72,6 +72,7 @@ class Products {
 
   int multiprocessors_ = 0;
   Path path_ = Path::mma;
+  bool early_ = false;                                           ///< launch.h
   std::array<bool, kBits.size() * kProductShapes * 2> ready_{};  ///< kernels that have their shared memory
 };
 

@@ -9,6 +9,7 @@
 
 #include <cstdint>
 
+#include "backend/cuda/launch.h"
 #include "backend/cuda/product.h"
 #include "backend/cuda/tensor_core.cuh"
 #include "backend/cuda/unpack.cuh"
@@ -203,6 +204,7 @@ struct Kernel {
     std::uint32_t fragments[2][kBlocks][4];
 #pragma unroll
     for (int i = 0; i < kAhead; ++i) load(ring[i], i);
+    wait_for_previous();  // weights are nobody's results, activations are
 #pragma unroll
     for (int i = 0; i < kStages - 2; ++i) copy(i, i);
 #pragma unroll
@@ -320,6 +322,7 @@ __global__ void __launch_bounds__(K::kThreads, kResident) product_kernel(const _
   extern __shared__ std::uint8_t memory[];
   const std::uint32_t at = shared_address(memory);
   const std::uint32_t padding = (1024 - at % 1024) % 1024;
+  let_next_begin();
   const K kernel(a, at + padding);
   float sums[K::kBlockCount][K::kRegisters];
   kernel.run(sums);

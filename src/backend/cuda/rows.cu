@@ -1,6 +1,7 @@
 #include <cuda_fp16.h>
 
 #include "backend/cuda/device.h"
+#include "backend/cuda/launch.h"
 #include "backend/cuda/rows.h"
 #include "backend/cuda/unpack.cuh"
 
@@ -71,6 +72,8 @@ __global__ void __launch_bounds__(kNormWarps * 32)
                 const __grid_constant__ HalfPair out) {
   const std::uint32_t row = blockIdx.x * kNormWarps + threadIdx.x / 32;
   const std::uint32_t lane = threadIdx.x % 32;
+  let_next_begin();
+  wait_for_previous();
   if (row >= count) return;
   const auto* in = reinterpret_cast<const float4*>(x + std::size_t{row} * columns);
   const auto* by = reinterpret_cast<const float4*>(weight);
@@ -115,15 +118,12 @@ void embed_rows(const Matrix& embedding, const std::int32_t* tokens, std::uint32
 }
 
 void norm_rows(const float* x, const float* weight, float eps, std::uint32_t columns, std::uint32_t count,
-               const HalfPair& out, cudaStream_t stream) {
+               const HalfPair& out, cudaStream_t stream, bool early) {
   if (count == 0) return;
   const std::uint32_t blocks = (count + kNormWarps - 1) / kNormWarps;
-  if (columns == 1024) {
-    norm_kernel<8><<<blocks, kNormWarps * 32, 0, stream>>>(x, weight, eps, columns, count, out);
-  } else {
-    norm_kernel<0><<<blocks, kNormWarps * 32, 0, stream>>>(x, weight, eps, columns, count, out);
-  }
-  check(cudaGetLastError(), "taking a norm");
+  check(launch(columns == 1024 ? norm_kernel<8> : norm_kernel<0>, blocks, kNormWarps * 32, 0, stream, early, x, weight,
+               eps, columns, count, out),
+        "taking a norm");
 }
 
 }  // namespace qwen35::cuda
