@@ -12,7 +12,8 @@
 namespace qwen35::cuda {
 
 /// Activations as kernels of many tokens take them: value = hi + lo, each tokens × stride binary16 in device memory.
-/// Columns of a matrix up to the next multiple of 128 are zero. lo may be nullptr: hi alone.
+/// Columns past a matrix's own, up to the next multiple of 128, are zero. tokens × stride is below 2^32. lo may be
+/// nullptr: hi alone.
 struct HalfPair {
   __half* hi = nullptr;
   __half* lo = nullptr;

@@ -97,7 +97,7 @@ struct Kernel {
 #pragma unroll
     for (int b = 0; b < kBlocks; ++b) {
 #pragma unroll
-      for (int t = 0; t < 2; ++t) offset[b][t] = (min(tile(b, t), last) - first) * tile_bytes;
+      for (int t = 0; t < 2; ++t) offset[b][t] = b + t == 0 ? 0 : (min(tile(b, t), last) - first) * tile_bytes;
     }
     if constexpr (kBits != 16) scale_at = value_bytes(kBits) + lane / 4 * (4 * (kUnitColumns / a.w.group));
   }
@@ -135,14 +135,14 @@ struct Kernel {
       const std::uint32_t chunk = threadIdx.x % 8;
       const std::uint32_t row = threadIdx.x / 8;
       const std::uint32_t to = shared + slot * kStageBytes + row * kTokenBytes + (chunk ^ (row % 8)) * 16;
-      const std::size_t column = stage * kStageColumns + chunk * 8;
+      const std::uint32_t column = stage * kStageColumns + chunk * 8;
 #pragma unroll
       for (std::uint32_t i = 0; i < kTokens / kStep; ++i) {
-        const std::uint32_t token = first_token + row + i * kStep;
-        const bool valid = token < a.tokens;
-        const std::size_t from = std::size_t{valid ? token : 0} * a.stride + column;
-        copy16(to + i * kStep * kTokenBytes, a.hi + from, valid);
-        if constexpr (kParts == 2) copy16(to + kPartBytes + i * kStep * kTokenBytes, a.lo + from, valid);
+        // Past the last token: that one again, for sums that are not stored.
+        const std::uint32_t token = min(first_token + row + i * kStep, a.tokens - 1);
+        const std::uint32_t from = token * a.stride + column;
+        copy16(to + i * kStep * kTokenBytes, a.hi + from);
+        if constexpr (kParts == 2) copy16(to + kPartBytes + i * kStep * kTokenBytes, a.lo + from);
       }
     }
     copy_commit();
@@ -347,17 +347,17 @@ ProductEntry entry(ProductShape shape, Products::Path path) {
                  : entry<Kernel<kBits, 2, 2, 128, 3, 2, kParts, false>, 1>();
   }
   if (shape == ProductShape::r64_t32) {
-    return wgmma ? entry<Kernel<kBits, 1, 1, 32, 6, 4, kParts, true>, 2>()
-                 : entry<Kernel<kBits, 1, 1, 32, 6, 4, kParts, false>, 2>();
+    return wgmma ? entry<Kernel<kBits, 1, 1, 32, 6, 8, kParts, true>, 2>()
+                 : entry<Kernel<kBits, 1, 1, 32, 6, 8, kParts, false>, 2>();
   }
   // hi alone is for measuring: the two ends are enough.
   if constexpr (kParts == 2) {
     if (shape == ProductShape::r128_t64) {
-      return wgmma ? entry<Kernel<kBits, 2, 1, 64, 4, 2, kParts, true>, 2>()
+      return wgmma ? entry<Kernel<kBits, 2, 1, 64, 4, kBits == 16 ? 2 : 4, kParts, true>, 2>()
                    : entry<Kernel<kBits, 2, 1, 64, 3, 2, kParts, false>, 2>();
     }
     if (shape == ProductShape::r128_t128 && wgmma) return entry<Kernel<kBits, 2, 1, 128, 3, 2, kParts, true>, 2>();
-    if (shape == ProductShape::r64_t64 && wgmma) return entry<Kernel<kBits, 1, 1, 64, 4, 2, kParts, true>, 3>();
+    if (shape == ProductShape::r64_t64 && wgmma) return entry<Kernel<kBits, 1, 1, 64, 4, 4, kParts, true>, 3>();
   }
   return {};
 }
