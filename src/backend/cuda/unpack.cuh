@@ -7,6 +7,7 @@
 #include <cuda_fp16.h>
 
 #include <cstdint>
+#include <cstring>
 
 #include "backend/cuda/layout.h"
 
@@ -18,10 +19,14 @@ inline constexpr std::uint32_t kMagic = 0x64006400U;
 __device__ __forceinline__ __half2 as_half2(std::uint32_t bits) {
   __half2 value;
   static_assert(sizeof(value) == sizeof(bits));
-  *reinterpret_cast<std::uint32_t*>(&value) = bits;
+  std::memcpy(static_cast<void*>(&value), &bits, sizeof(value));
   return value;
 }
-__device__ __forceinline__ std::uint32_t as_bits(__half2 value) { return *reinterpret_cast<std::uint32_t*>(&value); }
+__device__ __forceinline__ std::uint32_t as_bits(__half2 value) {
+  std::uint32_t bits;
+  std::memcpy(&bits, &value, sizeof(bits));
+  return bits;
+}
 
 /// `value` moved so that bit `from` comes to bit `to`.
 __device__ __forceinline__ std::uint32_t move_bits(std::uint32_t value, int from, int to) {

@@ -1,0 +1,83 @@
+#pragma once
+
+#include <cuda_fp16.h>
+#include <cuda_runtime_api.h>
+
+#include <array>
+#include <cstdint>
+
+#include "backend/cuda/device.h"
+#include "backend/cuda/layout.h"
+
+namespace qwen35::cuda {
+
+/// Activations as kernels of many tokens take them: value = hi + lo, each tokens × stride binary16 in device memory.
+/// Columns past a matrix's own, up to the next multiple of 128, are zero. tokens × stride is below 2^32. lo may be
+/// nullptr: hi alone.
+struct HalfPair {
+  __half* hi = nullptr;
+  __half* lo = nullptr;
+  std::uint32_t stride = 0;  ///< halves between tokens, a multiple of 8
+};
+
+/// Columns that the activations of a matrix of `columns` columns have.
+constexpr std::uint32_t padded(std::uint32_t columns) {
+  return (columns + kUnitColumns - 1) / kUnitColumns * kUnitColumns;
+}
+
+/// What is kept of silu(gate) · up: this power of two times it, so that large ones stay within binary16.
+inline constexpr float kSwigluFactor = 1.0F / 16.0F;
+
+/// How a product is cut into blocks of threads: rows of the matrix × tokens.
+enum class ProductShape : std::uint8_t { r256_t128, r128_t128, r128_t64, r64_t64, r64_t32, automatic };
+inline constexpr int kProductShapes = 5;
+
+struct ProductArguments;
+
+/// Products of packed weights and many tokens on tensor cores: out[token][row] = factor · Σ W[row][k] · x[token][k].
+///
+/// Weights are unpacked in registers and never written back. Sums are float32 and run over rising k in steps of 16
+/// (hi, then lo), so that a token's results depend neither on the other tokens nor on the shape. On Hopper wgmma is
+/// used, elsewhere mma.sync; QWEN35_CUDA_PATH=mma in the environment, read once, asks for mma.sync everywhere.
+///
+/// Work is put on `stream` and not waited for. Throws as check() does. One thread at a time.
+class Products {
+ public:
+  enum class Path : std::uint8_t { wgmma, mma };
+
+  explicit Products(const DeviceInfo& device);
+  /// For tests: `path` must be one that the device has.
+  Products(const DeviceInfo& device, Path path);
+
+  /// out[token · stride + row] = the product.
+  void store(const Matrix& w, const HalfPair& x, std::uint32_t tokens, float* out, std::uint32_t stride,
+             cudaStream_t stream, ProductShape shape = ProductShape::automatic);
+  /// out += times · the product.
+  void add(const Matrix& w, const HalfPair& x, std::uint32_t tokens, float times, float* out, std::uint32_t stride,
+           cudaStream_t stream, ProductShape shape = ProductShape::automatic);
+  /// For gate_up (device_model.h): h = kSwigluFactor · silu(gate) · up, rows / 2 of them a token, to out.hi and out.lo.
+  /// Columns of `out` beyond may be written with zeros, up to its stride.
+  void swiglu(const Matrix& w, const HalfPair& x, std::uint32_t tokens, const HalfPair& out, cudaStream_t stream,
+              ProductShape shape = ProductShape::automatic);
+
+  [[nodiscard]] Path path() const { return path_; }
+  /// Whether the path has the shape.
+  [[nodiscard]] bool has(ProductShape shape) const;
+  /// The one taken for a matrix and a number of tokens.
+  [[nodiscard]] ProductShape choose(const Matrix& w, std::uint32_t tokens) const;
+
+ private:
+  void launch(const ProductArguments& arguments, ProductShape shape, cudaStream_t stream);
+
+  static constexpr std::array<std::uint32_t, 5> kBits{4, 5, 6, 8, 16};
+
+  int multiprocessors_ = 0;
+  Path path_ = Path::mma;
+  bool early_ = false;                                           ///< launch.h
+  std::array<bool, kBits.size() * kProductShapes * 2> ready_{};  ///< kernels that have their shared memory
+};
+
+/// The path taken on a device: what the environment asks for, else the best.
+Products::Path product_path(const DeviceInfo& device);
+
+}  // namespace qwen35::cuda
