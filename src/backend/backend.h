@@ -10,6 +10,7 @@
 #include "base/cancellation.h"
 #include "base/token.h"
 #include "checkpoint/weights.h"
+#include "sampling/sample_request.h"
 
 namespace qwen35 {
 
@@ -49,6 +50,9 @@ struct Feed {
   std::span<const TokenId> tokens;
   LogitRows rows = LogitRows::last;
   std::span<float> logits;
+  /// With LogitRows::last and no `logits`, where Backend::samples() allows it: the token behind the last one is chosen
+  /// by the backend and put there. Untouched when the pass throws or is cancelled.
+  SampleRequest* sample = nullptr;
 };
 
 /// One loaded model. A backend runs the whole forward pass (model page, section 2), not single operators.
@@ -79,6 +83,10 @@ class Backend {
   /// does, naming the feed, before anything is computed; when memory runs out in the middle of it, or when it returns
   /// false, none of the states is of use. This default feeds one after the other.
   virtual bool forward_batch(std::span<const Feed> feeds, const Cancellation& cancelled = {});
+
+  /// Whether forward_batch() can answer this request (Feed::sample), to the bit as Sampler::answer() would from the
+  /// logits. Says nothing of its answer, which may be that no logit is finite. False by default.
+  [[nodiscard]] virtual bool samples(const SampleRequest& /*request*/) const { return false; }
 
   /// Tokens that a verification pass may take; at least 1.
   [[nodiscard]] virtual std::size_t max_verify() const = 0;

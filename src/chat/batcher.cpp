@@ -182,8 +182,13 @@ void Batcher::run_alone(Job& job) {
   job.begun = true;
   try {
     const Feed& feed = job.feed;
-    job.whole = job.verify ? backend_.verify(*feed.state, feed.tokens, feed.logits, *job.cancelled)
-                           : backend_.forward(*feed.state, feed.tokens, feed.rows, feed.logits, *job.cancelled);
+    if (job.verify) {
+      job.whole = backend_.verify(*feed.state, feed.tokens, feed.logits, *job.cancelled);
+    } else if (feed.sample != nullptr) {
+      job.whole = backend_.forward_batch(std::span(&feed, 1), *job.cancelled);
+    } else {
+      job.whole = backend_.forward(*feed.state, feed.tokens, feed.rows, feed.logits, *job.cancelled);
+    }
   } catch (...) {
     job.error = std::current_exception();
   }

@@ -1,0 +1,572 @@
+#include <qwen35/error.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstring>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "backend/cuda/device.h"
+#include "backend/cuda/sampling.h"
+#include "backend/cuda/sampling_plan.h"
+
+// Every float operation below is one rounding, as in Sampler: this file is compiled without contraction.
+
+namespace qwen35::cuda {
+namespace {
+
+using Word = unsigned long long;
+
+constexpr std::uint32_t kThreads = 512;
+constexpr std::uint32_t kWarps = kThreads / 32;
+constexpr std::uint32_t kKeys = kSliceLogits / kThreads;  // a thread's
+constexpr std::uint32_t kAll = 0xFFFFFFFF;
+constexpr float kLargest = 3.402823466e+38F;
+constexpr double kWeightOne = 0x1p32;
+constexpr double kLeastExponent = -22.181;
+constexpr std::uint32_t kInlineBytes = 3968;  // of a plan, inside the kernel's parameters
+constexpr Word kDone = 1;                     // in a result; then draws, then, in the upper half, the token
+constexpr std::uint32_t kMostDraws = 0xFFFF;  // each is enough in more than half of all cases
+constexpr std::uint32_t kNoToken = 0xFFFFFFFF;
+static_assert(kKeys == 8 && kMostCandidates <= kThreads);
+
+/// Rows and changes: RowPlans, then LogitChanges.
+struct Plan {
+  const unsigned char* device;  ///< nullptr: in `bytes`
+  std::uint32_t rows;
+  std::uint32_t capacity;
+  Word* candidates;         ///< rows × capacity
+  std::uint32_t* counters;  ///< rows × 2, all 0 between launches: candidates there, slices done
+  Word* results;            ///< host memory, one a row; 0 before
+  alignas(16) unsigned char bytes[kInlineBytes];
+};
+static_assert(sizeof(Plan) <= 4096);
+
+struct Shared {
+  union {
+    float logits[kSliceLogits];
+    struct {
+      Word weights[kMostCandidates];
+      Word sorted[kMostCandidates];
+    } draw;
+  };
+  Word best[kMostCandidates];
+  Word words[kWarps];
+  std::uint32_t parts[2][kWarps];
+  std::uint32_t kept;
+  std::uint32_t base;
+  bool last;
+};
+
+/// Keys order candidates as Sampler does, the best one largest: the logit's bits made to order, then the lower id.
+/// 0: never chosen.
+__device__ Word key_of(float logit, std::uint32_t id) {
+  if (!(logit >= -kLargest && logit <= kLargest)) return 0;
+  std::uint32_t bits = __float_as_uint(logit);
+  if (bits == 0x80000000U) bits = 0;  // -0 equals +0
+  bits = (bits & 0x80000000U) != 0 ? ~bits : bits | 0x80000000U;
+  return (static_cast<Word>(bits) << 32U) | (kAll - id);
+}
+
+__device__ std::uint32_t id_of(Word key) { return kAll - static_cast<std::uint32_t>(key); }
+
+__device__ float logit_of(Word key) {
+  const auto bits = static_cast<std::uint32_t>(key >> 32U);
+  return __uint_as_float((bits & 0x80000000U) != 0 ? bits & 0x7FFFFFFFU : ~bits);
+}
+
+__device__ bool finite(float x) { return x >= -kLargest && x <= kLargest; }
+__device__ float clamped(float x) { return fminf(fmaxf(x, -kLargest), kLargest); }
+
+/// `logit` after a token's change; see Sampler::sample.
+__device__ float changed(float logit, const LogitChange& change, const LogitChange* all, const RowPlan& row) {
+  const float banned = -__uint_as_float(0x7F800000U);
+  if ((change.marks & LogitChange::kBarred) != 0) return banned;
+  if ((change.marks & LogitChange::kBiased) != 0) {
+    float bias = change.bias;
+    for (std::uint32_t next = change.next;; next = all[next - 1].next) {
+      if (!finite(logit)) return logit;
+      logit = bias == -100.0F ? banned : clamped(__fadd_rn(logit, bias));
+      if (next == 0) break;
+      bias = all[next - 1].bias;
+    }
+  }
+  if (!finite(logit)) return logit;
+  if ((change.marks & LogitChange::kRepeated) != 0) {
+    logit = clamped(logit > 0 ? __fdiv_rn(logit, row.repetition_penalty) : __fmul_rn(logit, row.repetition_penalty));
+  }
+  const std::uint32_t count = change.marks & LogitChange::kCount;
+  if (count != 0) {
+    const float off = __fmul_rn(row.frequency_penalty, static_cast<float>(count));
+    logit = clamped(__fsub_rn(logit, __fadd_rn(row.presence_penalty, off)));
+  }
+  return logit;
+}
+
+/// Sampler's exponential.
+__device__ double exponential(double x) {
+  const double n = floor(__dadd_rn(__dmul_rn(x, 1.4426950408889634), 0.5));
+  const double high = __dsub_rn(x, __dmul_rn(n, 0x1.62e42fee00000p-1));
+  const double r = __dsub_rn(high, __dmul_rn(n, 0x1.a39ef35793c76p-33));
+  double sum = 1.0;
+#pragma unroll
+  for (int i = 12; i > 0; --i) sum = __dadd_rn(1.0, __ddiv_rn(__dmul_rn(sum, r), static_cast<double>(i)));
+  const auto exponent = static_cast<long long>(1023 + static_cast<long long>(n));
+  return __dmul_rn(sum, __longlong_as_double(exponent << 52));
+}
+
+__device__ Word weight_of(float logit, float best, float temperature) {
+  const double x =
+      __ddiv_rn(__dsub_rn(static_cast<double>(logit), static_cast<double>(best)), static_cast<double>(temperature));
+  return x < kLeastExponent ? 0 : __double2ull_rz(__dmul_rn(exponential(x), kWeightOne));
+}
+
+__device__ Word rotated(Word x, int by) { return (x << by) | (x >> (64 - by)); }
+
+/// xoshiro256**.
+__device__ Word next_random(Word (&random)[4]) {
+  const Word result = rotated(random[1] * 5, 7) * 9;
+  const Word shifted = random[1] << 17;
+  random[2] ^= random[0];
+  random[3] ^= random[1];
+  random[1] ^= random[2];
+  random[0] ^= random[3];
+  random[2] ^= shifted;
+  random[3] = rotated(random[3], 45);
+  return result;
+}
+
+/// How many of the block's keys are at least `least`; all threads get it. `phase` alternates between calls.
+__device__ std::uint32_t count_from(const Word (&keys)[kKeys], Word least, Shared& shared, std::uint32_t& phase) {
+  std::uint32_t count = 0;
+#pragma unroll
+  for (std::uint32_t i = 0; i < kKeys; ++i) count += keys[i] >= least ? 1 : 0;
+  count = __reduce_add_sync(kAll, count);
+  if (threadIdx.x % 32 == 0) shared.parts[phase][threadIdx.x / 32] = count;
+  __syncthreads();  // the other half of `parts` may still be read: the next call writes there only behind this
+  const std::uint32_t part = threadIdx.x % 32 < kWarps ? shared.parts[phase][threadIdx.x % 32] : 0;
+  phase ^= 1U;
+  return __reduce_add_sync(kAll, part);
+}
+
+/// The block's largest key.
+__device__ Word largest(const Word (&keys)[kKeys], Shared& shared) {
+  Word best = 0;
+#pragma unroll
+  for (std::uint32_t i = 0; i < kKeys; ++i) best = max(best, keys[i]);
+  const auto warp_max = [](Word key) {
+    const auto high = static_cast<std::uint32_t>(key >> 32U);
+    const std::uint32_t top = __reduce_max_sync(kAll, high);
+    const std::uint32_t low = __reduce_max_sync(kAll, high == top ? static_cast<std::uint32_t>(key) : 0U);
+    return (static_cast<Word>(top) << 32U) | low;
+  };
+  best = warp_max(best);
+  if (threadIdx.x % 32 == 0) shared.words[threadIdx.x / 32] = best;
+  __syncthreads();
+  return warp_max(threadIdx.x % 32 < kWarps ? shared.words[threadIdx.x % 32] : 0);
+}
+
+/// A key (never 0) that between `least` and `most` of the block's keys reach, or all where they are fewer. Keys but 0
+/// are all different, so when `most` >= `least` there is one. From the largest key down in doubling steps, then by
+/// halving what is left.
+__device__ Word threshold(const Word (&keys)[kKeys], std::uint32_t least, std::uint32_t most, Shared& shared,
+                          std::uint32_t& phase) {
+  const Word top = largest(keys, shared);
+  if (least == 1) return max(top, Word{1});
+  if (count_from(keys, 1, shared, phase) <= most) return 1;
+  Word low = 1;                // more than `most` reach it
+  Word high = top + 1;         // fewer than `least` do
+  Word step = Word{1} << 52U;  // an eighth of the logit, or less
+  bool nearing = true;
+  for (;;) {
+    nearing = nearing && high - low > step;
+    const Word middle = nearing ? high - step : low + (high - low) / 2;
+    const std::uint32_t count = count_from(keys, middle, shared, phase);
+    if (count > most) {
+      low = middle;
+      nearing = false;
+    } else if (count < least) {
+      high = middle;
+      step *= 2;
+    } else {
+      return middle;
+    }
+  }
+}
+
+/// Puts the keys from `least` on into shared.best, in any order; shared.kept says how many they are.
+__device__ void keep(const Word (&keys)[kKeys], Word least, Shared& shared) {
+  if (threadIdx.x == 0) shared.kept = 0;
+  __syncthreads();
+#pragma unroll
+  for (std::uint32_t i = 0; i < kKeys; ++i) {
+    if (keys[i] >= least) shared.best[atomicAdd(&shared.kept, 1U)] = keys[i];
+  }
+  __syncthreads();
+}
+
+/// The slice's logits into shared memory: four at once where the row is aligned. `shift` floats of the first slice lie
+/// before the row.
+__device__ void load_slice(const float* logits, std::uint32_t shift, std::uint32_t begin, std::uint32_t end,
+                           float* out) {
+  const float* base = logits - shift;  // 16-byte aligned
+  for (std::uint32_t i = threadIdx.x; i < kSliceLogits / 4; i += kThreads) {
+    const std::uint32_t at = begin + 4 * i;
+    float4 four;
+    if (at >= shift && at + 4 <= end) {
+      four = __ldcg(reinterpret_cast<const float4*>(base + at));
+    } else {
+      float single[4];
+#pragma unroll
+      for (std::uint32_t j = 0; j < 4; ++j) {
+        single[j] = at + j >= shift && at + j < end ? __ldcg(base + at + j) : __uint_as_float(0x7FC00000U);
+      }
+      four = {single[0], single[1], single[2], single[3]};
+    }
+    reinterpret_cast<float4*>(out)[i] = four;
+  }
+}
+
+/// The row's best candidates of all slices into shared.best: at least top_k of them, or all there are.
+__device__ void merge(const Word* candidates, std::uint32_t total, std::uint32_t top_k, Shared& shared,
+                      std::uint32_t& phase) {
+  std::uint32_t kept = 0;
+  std::uint32_t done = 0;
+  while (done < total) {
+    const std::uint32_t fresh = min(kSliceLogits - kept, total - done);
+    Word keys[kKeys];
+#pragma unroll
+    for (std::uint32_t i = 0; i < kKeys; ++i) {
+      const std::uint32_t at = i * kThreads + threadIdx.x;
+      keys[i] = at < kept ? shared.best[at] : at - kept < fresh ? __ldcg(candidates + done + (at - kept)) : 0;
+    }
+    done += fresh;
+    keep(keys, threshold(keys, top_k, kMostCandidates, shared, phase), shared);
+    kept = shared.kept;
+    __syncthreads();  // before anybody changes it
+  }
+  if (total == 0 && threadIdx.x == 0) shared.kept = 0;
+  __syncthreads();
+}
+
+/// Weighs the `count` candidates in draw.sorted (weights in draw.weights), cuts and draws; the whole first warp.
+__device__ std::uint32_t draw(const RowPlan& row, std::uint32_t count, Shared& shared, std::uint32_t& draws) {
+  const std::uint32_t lane = threadIdx.x;
+  const std::uint32_t each = (count + 31) / 32;
+  const std::uint32_t begin = min(lane * each, count);
+  const std::uint32_t end = min(begin + each, count);
+  Word* weights = shared.draw.weights;
+  const auto sum_all = [](Word value) {
+    for (int by = 16; by > 0; by /= 2) value += __shfl_xor_sync(kAll, value, by);
+    return value;
+  };
+  // Of all lanes before this one.
+  const auto sum_before = [lane](Word value) {
+    Word sum = value;
+    for (std::uint32_t by = 1; by < 32; by *= 2) {
+      const Word other = __shfl_up_sync(kAll, sum, by);
+      if (lane >= by) sum += other;
+    }
+    return sum - value;
+  };
+  const auto own_sum = [&] {
+    Word sum = 0;
+    for (std::uint32_t i = begin; i < end; ++i) sum += weights[i];
+    return sum;
+  };
+
+  // What is cut gets weight 0, with which nothing is ever drawn.
+  Word total = sum_all(own_sum());
+  if (row.top_p < 1) {
+    const auto share = static_cast<double>(row.top_p);
+    const double least =
+        __ddiv_rn(__dmul_rn(__dsub_rn(1.0, share), __ull2double_rn(total)), static_cast<double>(count));
+    for (std::uint32_t i = begin; i < end; ++i) {
+      if (__ull2double_rn(weights[i]) < least) weights[i] = 0;
+    }
+    const double enough = __dmul_rn(share, __ull2double_rn(total));
+    const Word before = sum_before(own_sum());
+    Word sum = before;
+    for (std::uint32_t i = begin; i < end; ++i) {
+      const bool reached = __ull2double_rn(sum) >= enough;  // by those before it; nothing is before the first
+      sum += weights[i];
+      if (reached && i > 0) weights[i] = 0;
+    }
+    total = sum_all(own_sum());
+  }
+  if (row.min_p > 0) {
+    const double least = __dmul_rn(static_cast<double>(row.min_p), kWeightOne);
+    for (std::uint32_t i = begin; i < end; ++i) {
+      if (__ull2double_rn(weights[i]) < least) weights[i] = 0;
+    }
+    total = sum_all(own_sum());
+  }
+
+  Word random[4] = {row.random[0], row.random[1], row.random[2], row.random[3]};
+  const int unused_bits = __clzll(static_cast<long long>((total - 1) | 1U));
+  Word rest = 0;
+  draws = 0;
+  do {
+    rest = next_random(random) >> unused_bits;
+    ++draws;
+  } while (rest >= total && draws < kMostDraws);
+
+  // The candidate in whose part of the total it falls.
+  Word sum = sum_before(own_sum());
+  std::uint32_t found = kNoToken;
+  for (std::uint32_t i = begin; i < end; ++i) {
+    if (rest >= sum && rest - sum < weights[i]) found = id_of(shared.draw.sorted[i]);
+    sum += weights[i];
+  }
+  return __reduce_min_sync(kAll, found);
+}
+
+/// What the last block of a row does.
+__device__ void finish(const Plan& plan, const RowPlan& row, std::uint32_t index, Shared& shared,
+                       std::uint32_t& phase) {
+  const std::uint32_t total = __ldcg(plan.counters + 2 * index);
+  merge(plan.candidates + static_cast<std::size_t>(index) * plan.capacity, total, row.top_k, shared, phase);
+  const std::uint32_t found = shared.kept;
+  const std::uint32_t count = min(found, row.top_k);
+  if (threadIdx.x < found) {
+    const Word key = shared.best[threadIdx.x];
+    std::uint32_t rank = 0;
+    for (std::uint32_t i = 0; i < found; ++i) rank += shared.best[i] > key ? 1 : 0;
+    shared.draw.sorted[rank] = key;
+  }
+  __syncthreads();
+  if (threadIdx.x < count && row.temperature != 0) {
+    shared.draw.weights[threadIdx.x] =
+        weight_of(logit_of(shared.draw.sorted[threadIdx.x]), logit_of(shared.draw.sorted[0]), row.temperature);
+  }
+  __syncthreads();
+  if (threadIdx.x >= 32) return;
+  std::uint32_t draws = 0;
+  std::uint32_t token = kNoToken;
+  if (count > 0) token = row.temperature == 0 ? id_of(shared.draw.sorted[0]) : draw(row, count, shared, draws);
+  if (threadIdx.x != 0) return;
+  plan.counters[2 * index] = 0;
+  plan.counters[2 * index + 1] = 0;
+  // One store of eight bytes: whoever sees any of it sees it all.
+  *static_cast<volatile Word*>(plan.results + index) = (static_cast<Word>(token) << 32U) | (draws << 1U) | kDone;
+}
+
+/// Grid: slices of the longest row × rows.
+__global__ void __launch_bounds__(kThreads, 2) sample(const __grid_constant__ Plan plan) {
+  __shared__ __align__(16) Shared shared;
+  const unsigned char* bytes = plan.device != nullptr ? plan.device : plan.bytes;
+  const std::uint32_t index = blockIdx.y;
+  const RowPlan row = reinterpret_cast<const RowPlan*>(bytes)[index];
+  const auto* changes = reinterpret_cast<const LogitChange*>(bytes + plan.rows * sizeof(RowPlan)) + row.first_change;
+
+  // Slices are cut where 16 bytes begin, which may be some floats before the row.
+  const auto shift = static_cast<std::uint32_t>(reinterpret_cast<std::uintptr_t>(row.logits) / sizeof(float) % 4);
+  const std::uint32_t end = row.vocabulary + shift;
+  const std::uint32_t slices = (end + kSliceLogits - 1) / kSliceLogits;
+  if (blockIdx.x >= slices) return;
+  const std::uint32_t begin = blockIdx.x * kSliceLogits;
+  load_slice(row.logits, shift, begin, end, shared.logits);
+  __syncthreads();
+  for (std::uint32_t i = threadIdx.x; i < row.changes; i += kThreads) {
+    const LogitChange change = changes[i];
+    const std::uint32_t at = change.id + shift - begin;  // wraps around before the slice
+    if (change.id >= row.vocabulary || at >= kSliceLogits) continue;
+    shared.logits[at] = changed(shared.logits[at], change, changes, row);
+  }
+  __syncthreads();
+
+  Word keys[kKeys];
+#pragma unroll
+  for (std::uint32_t i = 0; i < kKeys / 4; ++i) {
+    const std::uint32_t at = 4 * (i * kThreads + threadIdx.x);
+    const float4 four = *reinterpret_cast<const float4*>(shared.logits + at);
+    const std::uint32_t id = begin + at - shift;  // wraps around before the row, where no key is made
+    keys[4 * i] = key_of(four.x, id);
+    keys[4 * i + 1] = key_of(four.y, id + 1);
+    keys[4 * i + 2] = key_of(four.z, id + 2);
+    keys[4 * i + 3] = key_of(four.w, id + 3);
+  }
+  std::uint32_t phase = 0;
+  const std::uint32_t most = min(row.top_k + row.top_k / 2 + 8, kMostCandidates);
+  keep(keys, threshold(keys, row.top_k, most, shared, phase), shared);
+
+  const std::uint32_t kept = shared.kept;
+  if (threadIdx.x == 0) shared.base = atomicAdd(plan.counters + 2 * index, kept);
+  __syncthreads();
+  if (threadIdx.x < kept) {
+    plan.candidates[static_cast<std::size_t>(index) * plan.capacity + shared.base + threadIdx.x] =
+        shared.best[threadIdx.x];
+  }
+  __threadfence();
+  __syncthreads();
+  if (threadIdx.x == 0) shared.last = atomicAdd(plan.counters + 2 * index + 1, 1U) == slices - 1;
+  __syncthreads();
+  if (!shared.last) return;
+  __threadfence();
+  finish(plan, row, index, shared, phase);
+}
+
+/// For one who spins.
+void relax() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+/// The generator after `draws`.
+void advance(RandomState& random, std::uint32_t draws) {
+  const auto rotl = [](std::uint64_t x, int by) { return (x << by) | (x >> (64 - by)); };
+  for (std::uint32_t i = 0; i < draws; ++i) {
+    const std::uint64_t shifted = random[1] << 17U;
+    random[2] ^= random[0];
+    random[3] ^= random[1];
+    random[1] ^= random[2];
+    random[0] ^= random[3];
+    random[2] ^= shifted;
+    random[3] = rotl(random[3], 45);
+  }
+}
+
+/// Page-locked host memory that the device reads and writes.
+class PinnedMemory {
+ public:
+  PinnedMemory() = default;
+  explicit PinnedMemory(std::size_t bytes) : bytes_(bytes) {
+    check(cudaHostAlloc(&data_, bytes, cudaHostAllocMapped), "asking for page-locked memory");
+  }
+  PinnedMemory(const PinnedMemory&) = delete;
+  PinnedMemory& operator=(const PinnedMemory&) = delete;
+  ~PinnedMemory() {
+    if (data_ != nullptr) (void)cudaFreeHost(data_);
+  }
+  void reserve(std::size_t bytes) {
+    if (bytes <= bytes_) return;
+    if (data_ != nullptr) (void)cudaFreeHost(data_);
+    data_ = nullptr;
+    bytes_ = 0;
+    check(cudaHostAlloc(&data_, bytes, cudaHostAllocMapped), "asking for page-locked memory");
+    bytes_ = bytes;
+  }
+  [[nodiscard]] void* data() const { return data_; }
+
+ private:
+  void* data_ = nullptr;
+  std::size_t bytes_ = 0;
+};
+
+}  // namespace
+
+struct DeviceSampler::Impl {
+  SamplingPlan plan;
+  std::vector<SampleRequest*> requests;  ///< of the last enqueue(); empty behind wait()
+  cudaStream_t stream = nullptr;
+  DeviceMemory candidates;
+  DeviceMemory counters{kMostRows * 2 * sizeof(std::uint32_t)};
+  DeviceMemory long_plan;
+  PinnedMemory staging;
+  PinnedMemory results{kMostRows * sizeof(Word)};
+  Word* device_results = nullptr;
+};
+
+DeviceSampler::DeviceSampler() : impl_(std::make_unique<Impl>()) {
+  check(cudaMemset(impl_->counters.data(), 0, impl_->counters.bytes()), "preparing to sample");
+  std::memset(impl_->results.data(), 0, kMostRows * sizeof(Word));
+  void* mapped = nullptr;
+  check(cudaHostGetDevicePointer(&mapped, impl_->results.data(), 0), "preparing to sample");
+  impl_->device_results = static_cast<Word*>(mapped);
+}
+
+DeviceSampler::~DeviceSampler() = default;
+
+bool DeviceSampler::supports(const SampleRequest& request) {
+  const SamplerOptions& options = *request.options;
+  if (options.temperature != 0 && (options.top_k < 1 || options.top_k > static_cast<int>(kMostTopK))) return false;
+  if (request.vocabulary == 0 || request.vocabulary > (1U << 30U)) return false;
+  return request.barred.size() + options.logit_bias.size() + request.history.size() + request.generated.size() <=
+         kMostMarks;
+}
+
+void DeviceSampler::enqueue(std::span<const Row> rows, cudaStream_t stream) {
+  Impl& own = *impl_;
+  if (!own.requests.empty()) throw Error(ErrorCode::internal, "tokens were asked for before the last were waited for");
+  if (rows.empty() || rows.size() > kMostRows) {
+    throw Error(ErrorCode::invalid_argument, "tokens of " + std::to_string(rows.size()) +
+                                                 " rows of logits were asked for at once; expected 1 to " +
+                                                 std::to_string(kMostRows));
+  }
+  own.plan.clear();
+  std::size_t vocabulary = 0;
+  for (const Row& row : rows) {
+    if (!supports(*row.request)) {
+      throw Error(ErrorCode::invalid_argument, "these sampling options are not for the GPU; ask supports() before");
+    }
+    own.plan.add(row.logits, *row.request);
+    vocabulary = std::max(vocabulary, row.request->vocabulary);
+  }
+
+  const auto slices = static_cast<std::uint32_t>((vocabulary + 3 + kSliceLogits - 1) / kSliceLogits);
+  Plan plan;
+  plan.device = nullptr;
+  plan.rows = static_cast<std::uint32_t>(rows.size());
+  plan.capacity = slices * kMostCandidates;
+  own.candidates.reserve(rows.size() * plan.capacity * sizeof(Word));
+  plan.candidates = own.candidates.as<Word>();
+  plan.counters = own.counters.as<std::uint32_t>();
+  plan.results = own.device_results;
+  const std::size_t row_bytes = rows.size() * sizeof(RowPlan);
+  const std::size_t change_bytes = own.plan.changes().size() * sizeof(LogitChange);
+  unsigned char* bytes = plan.bytes;
+  if (row_bytes + change_bytes > kInlineBytes) {
+    own.staging.reserve(row_bytes + change_bytes);
+    own.long_plan.reserve(row_bytes + change_bytes);
+    bytes = static_cast<unsigned char*>(own.staging.data());
+    plan.device = own.long_plan.as<unsigned char>();
+  }
+  std::memcpy(bytes, own.plan.rows().data(), row_bytes);
+  if (change_bytes > 0) std::memcpy(bytes + row_bytes, own.plan.changes().data(), change_bytes);
+  own.requests.reserve(rows.size());
+  if (plan.device != nullptr) {
+    check(cudaMemcpyAsync(own.long_plan.data(), bytes, row_bytes + change_bytes, cudaMemcpyHostToDevice, stream),
+          "sending what is to be sampled");
+  }
+  std::memset(own.results.data(), 0, rows.size() * sizeof(Word));
+  sample<<<dim3(slices, plan.rows), kThreads, 0, stream>>>(plan);
+  check(cudaGetLastError(), "starting to sample");
+  own.stream = stream;
+  for (const Row& row : rows) own.requests.push_back(row.request);
+}
+
+void DeviceSampler::wait() {
+  using Clock = std::chrono::steady_clock;
+  // Longer than a decode pass: behind a long prompt the thread sleeps.
+  constexpr auto kSpin = std::chrono::milliseconds(3);
+  const std::vector<SampleRequest*> requests = std::exchange(impl_->requests, {});
+  auto* results = static_cast<std::uint64_t*>(impl_->results.data());
+  const auto result = [&](std::size_t i) { return std::atomic_ref(results[i]).load(std::memory_order_acquire); };
+  const Clock::time_point begin = Clock::now();
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    for (std::uint32_t turn = 1; result(i) == 0; ++turn) {
+      relax();
+      if (turn % 64 != 0 || Clock::now() - begin < kSpin) continue;
+      check(cudaStreamSynchronize(impl_->stream), "sampling");
+      if (result(i) != 0) break;
+      throw Error(ErrorCode::device,
+                  "the GPU finished without a sampled token; load the model again, or use "
+                  "--backend cpu");
+    }
+  }
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    requests[i]->token = static_cast<TokenId>(static_cast<std::uint32_t>(result(i) >> 32U));
+    advance(requests[i]->random, static_cast<std::uint32_t>(result(i)) >> 1U);
+  }
+}
+
+std::size_t DeviceSampler::memory_bytes() const {
+  return impl_->candidates.bytes() + impl_->counters.bytes() + impl_->long_plan.bytes();
+}
+
+}  // namespace qwen35::cuda
