@@ -44,7 +44,7 @@ struct Plan {
 };
 static_assert(sizeof(Plan) <= 4096);
 
-struct Shared {
+struct alignas(16) Shared {
   union {
     float logits[kSliceLogits];
     struct {
@@ -355,7 +355,7 @@ __device__ void finish(const Plan& plan, const RowPlan& row, std::uint32_t index
 
 /// Grid: slices of the longest row × rows.
 __global__ void __launch_bounds__(kThreads, 2) sample(const __grid_constant__ Plan plan) {
-  __shared__ __align__(16) Shared shared;
+  __shared__ Shared shared;
   const unsigned char* bytes = plan.device != nullptr ? plan.device : plan.bytes;
   const std::uint32_t index = blockIdx.y;
   const RowPlan row = reinterpret_cast<const RowPlan*>(bytes)[index];
