@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "backend/cuda/device.h"
+#include "backend/cuda/exact_division.h"
 #include "backend/cuda/sampling.h"
 #include "backend/cuda/sampling_plan.h"
 
@@ -112,7 +113,7 @@ __device__ double exponential(double x) {
   const double r = __dsub_rn(high, __dmul_rn(n, 0x1.a39ef35793c76p-33));
   double sum = 1.0;
 #pragma unroll
-  for (int i = 12; i > 0; --i) sum = __dadd_rn(1.0, __ddiv_rn(__dmul_rn(sum, r), static_cast<double>(i)));
+  for (int i = 12; i > 0; --i) sum = __dadd_rn(1.0, divided(__dmul_rn(sum, r), i));
   const auto exponent = static_cast<long long>(1023 + static_cast<long long>(n));
   return __dmul_rn(sum, __longlong_as_double(exponent << 52));
 }
@@ -258,27 +259,22 @@ __device__ std::uint32_t draw(const RowPlan& row, std::uint32_t count, Shared& s
   const std::uint32_t begin = min(lane * each, count);
   const std::uint32_t end = min(begin + each, count);
   Word* weights = shared.draw.weights;
-  const auto sum_all = [](Word value) {
-    for (int by = 16; by > 0; by /= 2) value += __shfl_xor_sync(kAll, value, by);
-    return value;
-  };
-  // Of all lanes before this one.
-  const auto sum_before = [lane](Word value) {
-    Word sum = value;
+  Word before = 0;  // weight of the lanes before this one
+  Word total = 0;   // of all
+  const auto add_up = [&] {
+    Word own = 0;
+    for (std::uint32_t i = begin; i < end; ++i) own += weights[i];
+    Word sum = own;
     for (std::uint32_t by = 1; by < 32; by *= 2) {
       const Word other = __shfl_up_sync(kAll, sum, by);
       if (lane >= by) sum += other;
     }
-    return sum - value;
-  };
-  const auto own_sum = [&] {
-    Word sum = 0;
-    for (std::uint32_t i = begin; i < end; ++i) sum += weights[i];
-    return sum;
+    before = sum - own;
+    total = __shfl_sync(kAll, sum, 31);
   };
 
   // What is cut gets weight 0, with which nothing is ever drawn.
-  Word total = sum_all(own_sum());
+  add_up();
   if (row.top_p < 1) {
     const auto share = static_cast<double>(row.top_p);
     const double least =
@@ -287,21 +283,21 @@ __device__ std::uint32_t draw(const RowPlan& row, std::uint32_t count, Shared& s
       if (__ull2double_rn(weights[i]) < least) weights[i] = 0;
     }
     const double enough = __dmul_rn(share, __ull2double_rn(total));
-    const Word before = sum_before(own_sum());
+    add_up();
     Word sum = before;
     for (std::uint32_t i = begin; i < end; ++i) {
       const bool reached = __ull2double_rn(sum) >= enough;  // by those before it; nothing is before the first
       sum += weights[i];
       if (reached && i > 0) weights[i] = 0;
     }
-    total = sum_all(own_sum());
+    add_up();
   }
   if (row.min_p > 0) {
     const double least = __dmul_rn(static_cast<double>(row.min_p), kWeightOne);
     for (std::uint32_t i = begin; i < end; ++i) {
       if (__ull2double_rn(weights[i]) < least) weights[i] = 0;
     }
-    total = sum_all(own_sum());
+    add_up();
   }
 
   Word random[4] = {row.random[0], row.random[1], row.random[2], row.random[3]};
@@ -314,7 +310,7 @@ __device__ std::uint32_t draw(const RowPlan& row, std::uint32_t count, Shared& s
   } while (rest >= total && draws < kMostDraws);
 
   // The candidate in whose part of the total it falls.
-  Word sum = sum_before(own_sum());
+  Word sum = before;
   std::uint32_t found = kNoToken;
   for (std::uint32_t i = begin; i < end; ++i) {
     if (rest >= sum && rest - sum < weights[i]) found = id_of(shared.draw.sorted[i]);

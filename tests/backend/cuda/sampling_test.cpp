@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "backend/cuda/device.h"
+#include "backend/cuda/exact_division.h"
 #include "backend/cuda/sampling_plan.h"
 #include "sampling/sampler.h"
 
@@ -277,6 +278,23 @@ TEST_F(SamplingTest, RefusesWhatItCannotDo) {
   const SamplerOptions all{.top_k = 0};
   requests[0].options = &all;
   EXPECT_THROW(sampler_->enqueue(std::span(rows).first(1), nullptr), Error);
+}
+
+TEST(SamplingPlanTest, DivisionByACorrectedReciprocalIsExact) {
+  std::mt19937_64 engine(6);
+  std::size_t plain = 0;  // quotients that the reciprocal alone has wrong
+  for (int i = 0; i < 300000; ++i) {
+    const auto mantissa = engine() >> 12U;
+    const auto exponent = std::uint64_t{1023 - 160 + engine() % 170};
+    const double x = std::bit_cast<double>((engine() & (std::uint64_t{1} << 63U)) | exponent << 52U | mantissa);
+    for (int by = 1; by <= 12; ++by) {
+      const double want = x / by;
+      ASSERT_EQ(std::bit_cast<std::uint64_t>(divided(x, by)), std::bit_cast<std::uint64_t>(want))
+          << std::hexfloat << x << " / " << by;
+      plain += x * (1.0 / by) != want ? 1 : 0;
+    }
+  }
+  EXPECT_GT(plain, 100000U);
 }
 
 TEST(SamplingPlanTest, SupportsGreedyAndTopKUpToItsMost) {
