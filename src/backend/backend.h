@@ -84,6 +84,9 @@ class Backend {
   /// false, none of the states is of use. This default feeds one after the other.
   virtual bool forward_batch(std::span<const Feed> feeds, const Cancellation& cancelled = {});
 
+  /// Tokens of different states, slices of prompts apart, that forward_batch() takes at about the price of one.
+  [[nodiscard]] virtual std::size_t max_rows() const { return 8; }
+
   /// Whether forward_batch() can answer this request (Feed::sample), to the bit as Sampler::answer() would from the
   /// logits. Says nothing of its answer, which may be that no logit is finite. False by default.
   [[nodiscard]] virtual bool samples(const SampleRequest& /*request*/) const { return false; }
