@@ -10,6 +10,7 @@
 #include "base/cancellation.h"
 #include "base/token.h"
 #include "checkpoint/weights.h"
+#include "sampling/sample_request.h"
 
 namespace qwen35 {
 
@@ -49,6 +50,9 @@ struct Feed {
   std::span<const TokenId> tokens;
   LogitRows rows = LogitRows::last;
   std::span<float> logits;
+  /// With LogitRows::last and no `logits`, where Backend::samples() allows it: the token behind the last one is chosen
+  /// by the backend and put there. Untouched when the pass throws or is cancelled.
+  SampleRequest* sample = nullptr;
 };
 
 /// One loaded model. A backend runs the whole forward pass (model page, section 2), not single operators.
@@ -84,6 +88,13 @@ class Backend {
   /// of 64.
   [[nodiscard]] virtual std::size_t pass_tokens() const { return kUsualPass; }
   static constexpr std::size_t kUsualPass = 256;
+
+  /// Tokens of different states, slices of prompts apart, that forward_batch() takes at about the price of one.
+  [[nodiscard]] virtual std::size_t max_rows() const { return 8; }
+
+  /// Whether forward_batch() can answer this request (Feed::sample), to the bit as Sampler::answer() would from the
+  /// logits. Says nothing of its answer, which may be that no logit is finite. False by default.
+  [[nodiscard]] virtual bool samples(const SampleRequest& /*request*/) const { return false; }
 
   /// Tokens that a verification pass may take; at least 1.
   [[nodiscard]] virtual std::size_t max_verify() const = 0;

@@ -114,7 +114,7 @@ void Batcher::wait_for_expected(std::unique_lock<std::mutex>& hold) {
       if (job->verify) return false;
       if (!is_slice(job->feed)) rows += job->feed.tokens.size();
     }
-    return rows < kMostRows;
+    return rows < most_rows_;
   };
   while (!expected_.empty() && has_room()) {
     if (Clock::now() >= patience_ || arrived_.wait_until(hold, patience_) == std::cv_status::timeout) {
@@ -146,7 +146,7 @@ std::vector<Batcher::Job*> Batcher::choose() {
     } else if (job->verify) {
       if (jobs.empty()) jobs.push_back(job);
       if (jobs.front() == job) break;  // by itself, when it is its turn
-    } else if (rows + tokens <= kMostRows) {
+    } else if (rows + tokens <= most_rows_) {
       jobs.push_back(job);
       rows += tokens;
     }
@@ -162,18 +162,23 @@ void Batcher::run(std::span<Job* const> jobs) {
     for (Job* job : jobs) run_alone(*job);
     return;
   }
+  const auto fail = [&] {
+    for (Job* job : jobs) {
+      job->begun = true;
+      job->error = std::current_exception();
+    }
+  };
   try {
     std::vector<Feed> feeds;
     std::transform(jobs.begin(), jobs.end(), std::back_inserter(feeds), [](const Job* job) { return job->feed; });
     const bool whole = backend_.forward_batch(feeds, {});
     for (Job* job : jobs) job->begun = job->whole = whole;
-  } catch (const Error&) {
-    for (Job* job : jobs) run_alone(*job);  // refused before it began: whose fault it is shows when each goes alone
+  } catch (const Error& error) {
+    // Refused before it began: whose fault it is shows when each goes alone. All else may have left states half fed.
+    if (error.code() != ErrorCode::invalid_argument && error.code() != ErrorCode::context_limit) return fail();
+    for (Job* job : jobs) run_alone(*job);
   } catch (...) {
-    for (Job* job : jobs) {
-      job->begun = true;
-      job->error = std::current_exception();
-    }
+    fail();
   }
 }
 
@@ -182,8 +187,13 @@ void Batcher::run_alone(Job& job) {
   job.begun = true;
   try {
     const Feed& feed = job.feed;
-    job.whole = job.verify ? backend_.verify(*feed.state, feed.tokens, feed.logits, *job.cancelled)
-                           : backend_.forward(*feed.state, feed.tokens, feed.rows, feed.logits, *job.cancelled);
+    if (job.verify) {
+      job.whole = backend_.verify(*feed.state, feed.tokens, feed.logits, *job.cancelled);
+    } else if (feed.sample != nullptr) {
+      job.whole = backend_.forward_batch(std::span(&feed, 1), *job.cancelled);
+    } else {
+      job.whole = backend_.forward(*feed.state, feed.tokens, feed.rows, feed.logits, *job.cancelled);
+    }
   } catch (...) {
     job.error = std::current_exception();
   }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <condition_variable>
 #include <cstddef>
@@ -17,20 +18,20 @@ namespace qwen35 {
 /// Puts the forward passes of all conversations over one model together (continuous batching, after Orca, Yu et al.
 /// 2022): conversations run on threads of their own, and whoever finds nobody computing computes for all that wait.
 ///
-/// One pass takes a token (or a few) of every conversation that decodes, up to kMostRows, and beside them one slice of
-/// a prompt. Which conversations are in a pass changes none of their results, see Backend::forward_batch(). Of several
-/// prompts the one with the least left goes first; what has waited long moves forward, so that none starves.
+/// One pass takes a token (or a few) of every conversation that decodes, up to Backend::max_rows(), and beside them one
+/// slice of a prompt. Which conversations are in a pass changes none of their results, see Backend::forward_batch(). Of
+/// several prompts the one with the least left goes first; what has waited long moves forward, so that none starves.
 ///
 /// Conversations that have just had their token are waited for, a part of a pass long: they are choosing their next.
 class Batcher {
  public:
-  /// Tokens of one pass that are no slices: what one round of the products' registers takes.
+  /// Tokens of one conversation that are no slice: what one round of the products' registers takes.
   static constexpr std::size_t kMostRows = 8;
   /// Tokens that a prompt is fed in one pass while others wait; a whole number of the delta rule's chunks, so that the
   /// results are those of longer passes.
   static constexpr std::size_t kCrowdedSlice = 64;
 
-  explicit Batcher(Backend& backend) : backend_(backend) {}
+  explicit Batcher(Backend& backend) : backend_(backend), most_rows_(std::max(backend.max_rows(), kMostRows)) {}
   Batcher(const Batcher&) = delete;
   Batcher& operator=(const Batcher&) = delete;
 
@@ -94,6 +95,7 @@ class Batcher {
   void stop_expecting(Seat& seat);
 
   Backend& backend_;
+  const std::size_t most_rows_;  ///< tokens of one pass that are no slices
   mutable std::mutex mutex_;
   std::condition_variable arrived_;
   std::vector<Job*> waiting_;  ///< in the order of their coming

@@ -40,6 +40,7 @@ Generation::Generation(Model& model, Session& session, Prompt prompt, const Gene
       on_thinking_(options.on_thinking),
       on_logprob_(options.on_logprob),
       chooser_(model, options),
+      samples_(session.samples(chooser_.request())),
       opening_(call_opening(options, tools_, model.tokenizer, model.grammars)),
       fed_{std::move(prompt.tokens), {}, 0},
       thinking_(prompt.thinking),
@@ -144,7 +145,7 @@ bool Generation::decode() {
 
   const auto pending = std::span<const TokenId>(fed_.tokens).subspan(session_.position());
   // A single token takes a few milliseconds: a cancel waits for it rather than lose the state.
-  if (pending.size() > 1) return session_.feed(pending, cancelled_);
+  if (pending.size() > 1) return feed(pending, cancelled_);
   if (lookup_ && !session_.crowded()) {
     const std::size_t most = std::min(session_.max_verify(), room()) - 1;
     const std::span<const TokenId> guesses = lookup_->guess(fed_.tokens, most);
@@ -156,7 +157,17 @@ bool Generation::decode() {
       return session_.verify(draft_, {});
     }
   }
-  return session_.feed(pending, {});
+  return feed(pending, {});
+}
+
+/// Where nothing but the choice of the next token wants the logits, the backend chooses if it can, and keeps them.
+bool Generation::feed(std::span<const TokenId> pending, const Cancellation& cancelled) {
+  const bool written = opening_ && !thinking_;  // the next token is not drawn
+  const bool asks = samples_ && !written && !pending.empty();
+  SampleRequest* request = asks ? chooser_.request(fed_.tokens, place()) : nullptr;
+  if (request == nullptr || !session_.samples(*request)) return session_.feed(pending, cancelled);
+  chosen_ = session_.feed(pending, cancelled, {}, request);
+  return chosen_;
 }
 
 /// Leaves a verifying pass: what was right of it stays.
@@ -169,6 +180,7 @@ void Generation::settle() {
 }
 
 TokenId Generation::choose() {
+  if (std::exchange(chosen_, false)) return chooser_.chosen();
   session_.spoil_logits();
   return chooser_.choose(session_.logits(row_).first(model_.vocabulary), fed_.tokens, place());
 }

@@ -9,6 +9,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -65,6 +66,7 @@ class Generation {
   bool compute();
   bool prefill();
   bool decode();
+  bool feed(std::span<const TokenId> pending, const Cancellation& cancelled);
   void settle();
   TokenId choose();
   [[nodiscard]] TokenChooser::Place place() const;
@@ -98,6 +100,7 @@ class Generation {
   const std::function<void(std::string_view)> on_thinking_;
   const std::function<void(const TokenLogprob&)> on_logprob_;
   TokenChooser chooser_;
+  const bool samples_;                   ///< the backend can choose tokens sampled like this reply's
   std::optional<LoopGuard> loop_guard_;  ///< of the thinking, then of the answer
 
   std::optional<CallOpening> opening_;  ///< still to be written
@@ -116,6 +119,8 @@ class Generation {
   std::size_t row_ = 0;         ///< of its logits, the one to choose from; the tokens up to there were right
   /// Of the last token of the prompt, for a checkpoint that is made when the first token is out.
   std::shared_ptr<const std::vector<float>> prompt_logits_;
+
+  bool chosen_ = false;  ///< the backend has chosen the next token, and there are no logits
 
   AnswerText answer_;
   std::string rest_;  ///< of the answer, known only at its end

@@ -61,7 +61,8 @@ std::size_t Session::align(std::span<const TokenId> tokens) {
   return timeline_.size();
 }
 
-bool Session::feed(std::span<const TokenId> tokens, const Cancellation& cancelled, std::span<const std::size_t> marks) {
+bool Session::feed(std::span<const TokenId> tokens, const Cancellation& cancelled, std::span<const std::size_t> marks,
+                   SampleRequest* sample) {
   timeline_.reserve(timeline_.size() + tokens.size());
   std::size_t block = 0;  // tokens left of what goes in one pass when no other session computes
   while (!tokens.empty()) {
@@ -74,13 +75,13 @@ bool Session::feed(std::span<const TokenId> tokens, const Cancellation& cancelle
     const auto slice = tokens.first(count);
     const bool last = count == tokens.size();
     const Feed feed{state_.get(), slice, last ? LogitRows::last : LogitRows::none,
-                    last ? logits(0) : std::span<float>()};
+                    last && sample == nullptr ? logits(0) : std::span<float>(), last ? sample : nullptr};
     const auto compute = [&](bool& begun) { return seat_.forward(feed, tokens.size(), cancelled, begun); };
     if (!pass(cancelled, compute)) return false;
     block -= count;
     timeline_.insert(timeline_.end(), slice.begin(), slice.end());
     tokens = tokens.subspan(count);
-    logits_valid_ = tokens.empty();
+    logits_valid_ = tokens.empty() && sample == nullptr;
     if (!marks.empty() && marks.front() == position()) checkpoint();
   }
   account();

@@ -38,7 +38,11 @@ class Session {
   /// rising). Returns false when `cancelled` was seen; the next align() then goes back to the last checkpoint if a pass
   /// was cut short. Throws what Backend::forward throws; what was fed by it is then lost in the same way, because a
   /// pass that failed midway leaves a state nobody can vouch for.
-  bool feed(std::span<const TokenId> tokens, const Cancellation& cancelled, std::span<const std::size_t> marks = {});
+  /// With `sample`, which the backend must be able to answer (samples()), the next token is in it afterwards, and there
+  /// are no logits().
+  bool feed(std::span<const TokenId> tokens, const Cancellation& cancelled, std::span<const std::size_t> marks = {},
+            SampleRequest* sample = nullptr);
+  [[nodiscard]] bool samples(const SampleRequest& request) const { return backend_.samples(request); }
 
   /// Feeds 1 to max_verify() tokens of which some may be guesses; logits(i) are those behind the i-th. keep() must
   /// follow before anything else. Returns false as feed() does.

@@ -39,10 +39,6 @@ void check_logit_bias(const std::vector<LogitBias>& biases, std::size_t vocabula
   }
 }
 
-void bar(std::span<float> logits, TokenId id) {
-  logits[static_cast<std::size_t>(id)] = -std::numeric_limits<float>::infinity();
-}
-
 }  // namespace
 
 TokenChooser::TokenChooser(Model& model, const GenerateOptions& options)
@@ -59,27 +55,50 @@ TokenChooser::TokenChooser(Model& model, const GenerateOptions& options)
 
 TokenId TokenChooser::choose(std::span<float> logits, std::span<const TokenId> tokens, const Place& place) {
   if (logprobs_ && place.in_answer) logprobs_->note(logits);
-  const ControlTokens& control = model_.control;
-  if (!place.may_think) bar(logits, control.think);
-  if (!place.may_end && !constraint_) {
-    bar(logits, control.im_end);
-    bar(logits, control.endoftext);
-  }
-  if (!place.may_call && control.tool_call >= 0) bar(logits, control.tool_call);
+  look_back(tokens, place);
+  for (const TokenId id : barred_) logits[static_cast<std::size_t>(id)] = -std::numeric_limits<float>::infinity();
   // A form decides alone what may come; it rules out control tokens, and penalties could not make them likelier.
   if (constraint_ && place.in_answer) constraint_->mask(logits, place.room);
   if (passing_ && place.in_answer) passing_->mask(logits);
+  return sampler_.sample(logits, recent_, generated_);
+}
+
+SampleRequest TokenChooser::request() const {
+  SampleRequest request = sampler_.request();
+  request.vocabulary = model_.vocabulary;
+  return request;
+}
+
+SampleRequest* TokenChooser::request(std::span<const TokenId> tokens, const Place& place) {
+  if (place.in_answer && (logprobs_ || constraint_ || passing_)) return nullptr;
+  look_back(tokens, place);
+  request_ = request();
+  request_.barred = barred_;
+  request_.history = recent_;
+  request_.generated = generated_;
+  return &request_;
+}
+
+/// What may not come, and what the repetition penalty sees.
+void TokenChooser::look_back(std::span<const TokenId> tokens, const Place& place) {
+  const ControlTokens& control = model_.control;
+  barred_.clear();
+  if (!place.may_think) barred_.push_back(control.think);
+  if (!place.may_end && !constraint_) {
+    barred_.push_back(control.im_end);
+    barred_.push_back(control.endoftext);
+  }
+  if (!place.may_call && control.tool_call >= 0) barred_.push_back(control.tool_call);
   // Control tokens are exempt from every penalty: each turn ends in the same one, and it must not grow less likely.
   if (ngrams_ && !constraint_ && !passing_) {  // a form may have to repeat itself
     for (const TokenId id : ngrams_->banned()) {
-      if (!model_.tokenizer.is_added(id)) bar(logits, id);
+      if (!model_.tokenizer.is_added(id)) barred_.push_back(id);
     }
   }
   recent_.clear();
   for (const TokenId id : tokens.last(std::min(tokens.size(), window_))) {
     if (!model_.tokenizer.is_added(id)) recent_.push_back(id);
   }
-  return sampler_.sample(logits, recent_, generated_);
 }
 
 void TokenChooser::take(TokenId token, const Place& place) {

@@ -36,6 +36,14 @@ class TokenChooser {
   /// The next token. `logits` is scratch afterwards; `tokens`: everything fed and sampled so far, which the repetition
   /// penalty looks back over.
   TokenId choose(std::span<float> logits, std::span<const TokenId> tokens, const Place& place);
+  /// How this reply is sampled, with nothing of its tokens yet.
+  [[nodiscard]] SampleRequest request() const;
+  /// What a backend needs to choose() by itself, without the logits; nullptr when they are needed here: for the form
+  /// that the answer follows, or to report on them. Stays this object's, and valid until the next call of it or of
+  /// choose() or take().
+  SampleRequest* request(std::span<const TokenId> tokens, const Place& place);
+  /// The next token, from the request() that was answered. Throws as choose() does.
+  TokenId chosen() { return sampler_.take(request_); }
   /// The reply has this token, whoever chose it.
   void take(TokenId token, const Place& place);
   /// From here on the answer follows `form`, until that must end; then it is free again. Not for a constrained one.
@@ -50,6 +58,8 @@ class TokenChooser {
   [[nodiscard]] std::optional<TokenLogprob> logprob(TokenId token);
 
  private:
+  void look_back(std::span<const TokenId> tokens, const Place& place);
+
   const Model& model_;
   const std::size_t window_;  ///< tokens the repetition penalty looks back over
   const bool counts_;         ///< presence or frequency penalty is on
@@ -58,6 +68,8 @@ class TokenChooser {
   std::optional<Constraint> passing_;  ///< what begin() set
   std::optional<NgramBlock> ngrams_;
   std::optional<Logprobs> logprobs_;
+  SampleRequest request_;
+  std::vector<TokenId> barred_;     ///< scratch: what may not come, whatever its logit
   std::vector<TokenId> recent_;     ///< scratch: what the repetition penalty sees
   std::vector<TokenId> generated_;  ///< what the other penalties count
 };

@@ -16,6 +16,7 @@ constexpr double kWeightOne = 0x1p32;       // weight of the best candidate; 2^3
 constexpr double kLeastExponent = -22.181;  // just below ln(2^-32): weights under it are 0
 constexpr float kBan = 100;                 // a bias of -kBan bans
 constexpr std::size_t kMostBiases = 1024;
+constexpr TokenId kNone = -1;
 constexpr float kLargest = std::numeric_limits<float>::max();
 
 [[noreturn]] void refuse(const char* option, const std::string& found, const char* expected) {
@@ -79,6 +80,7 @@ double exponential(double x) {
                   "mask), or the weights or the backend are at fault");
 }
 
+/// kNone: no logit is finite.
 TokenId best_token(std::span<const float> logits) {
   float best = -std::numeric_limits<float>::infinity();
   std::size_t id = logits.size();
@@ -88,8 +90,7 @@ TokenId best_token(std::span<const float> logits) {
       id = i;
     }
   }
-  if (id == logits.size()) refuse_logits(logits.size());
-  return static_cast<TokenId>(id);
+  return id == logits.size() ? kNone : static_cast<TokenId>(id);
 }
 
 }  // namespace
@@ -107,6 +108,31 @@ Sampler::Sampler(const SamplerOptions& options) : options_(options) {
 }
 
 TokenId Sampler::sample(std::span<float> logits, std::span<const TokenId> history, std::span<const TokenId> generated) {
+  const TokenId token = pick(logits, history, generated);
+  if (token == kNone) refuse_logits(logits.size());
+  return token;
+}
+
+TokenId Sampler::take(const SampleRequest& answered) {
+  if (answered.token == kNone) refuse_logits(answered.vocabulary);
+  random_ = answered.random;
+  return answered.token;
+}
+
+void Sampler::answer(SampleRequest& request, std::span<float> logits) {
+  Sampler sampler(*request.options);
+  sampler.random_ = request.random;
+  logits = logits.first(request.vocabulary);
+  for (const TokenId id : request.barred) {
+    const auto index = static_cast<std::size_t>(id);
+    if (index < logits.size()) logits[index] = -std::numeric_limits<float>::infinity();
+  }
+  request.token = sampler.pick(logits, request.history, request.generated);
+  request.random = sampler.random_;
+}
+
+/// sample(), but kNone when no finite logit is left; the generator then stays where it is.
+TokenId Sampler::pick(std::span<float> logits, std::span<const TokenId> history, std::span<const TokenId> generated) {
   add_bias(logits);
   penalize(logits, history);
   penalize_counts(logits, generated);
@@ -117,7 +143,7 @@ TokenId Sampler::sample(std::span<float> logits, std::span<const TokenId> histor
   } else {
     keep_likely(logits);
   }
-  if (candidates_.empty()) refuse_logits(logits.size());
+  if (candidates_.empty()) return kNone;
   std::uint64_t total = weigh();
   if (options_.top_p < 1) total = cut_tail(total);
   if (options_.min_p > 0) total = cut_unlikely();
@@ -201,9 +227,11 @@ void Sampler::keep_best(std::span<const float> logits, std::size_t count) {
 
 /// All logits whose weight is not 0, by rising id.
 void Sampler::keep_likely(std::span<const float> logits) {
-  const float best = logits[static_cast<std::size_t>(best_token(logits))];
-  const double least = static_cast<double>(best) + kLeastExponent * static_cast<double>(options_.temperature);
   candidates_.clear();
+  const TokenId likeliest = best_token(logits);
+  if (likeliest == kNone) return;
+  const float best = logits[static_cast<std::size_t>(likeliest)];
+  const double least = static_cast<double>(best) + kLeastExponent * static_cast<double>(options_.temperature);
   for (std::size_t id = 0; id < logits.size(); ++id) {
     if (static_cast<double>(logits[id]) >= least && logits[id] <= kLargest) {
       candidates_.push_back({logits[id], static_cast<std::uint32_t>(id), 0});

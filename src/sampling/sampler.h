@@ -1,30 +1,14 @@
 #pragma once
 
-#include <qwen35/options.h>
-
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
 #include <vector>
 
 #include "base/token.h"
+#include "sampling/sample_request.h"
 
 namespace qwen35 {
-
-/// Defaults as in qwen35::GenerateOptions.
-struct SamplerOptions {
-  float temperature = 0.6F;         ///< 0: greedy; otherwise in (0, 100]
-  int top_k = 50;                   ///< 0: off; otherwise >= 1
-  float top_p = 0.95F;              ///< in (0, 1]; 1: off
-  float repetition_penalty = 1.1F;  ///< in (0, 100]; 1: off
-  int repetition_window = 64;       ///< in [0, 1048576] tokens
-  std::uint64_t seed = 0;
-  float min_p = 0;                         ///< in [0, 1): least share of the best candidate's probability; 0: off
-  float presence_penalty = 0;              ///< in [-2, 2]: taken off once for each token the reply holds; 0: off
-  float frequency_penalty = 0;             ///< in [-2, 2]: taken off for each time it comes there; 0: off
-  std::vector<LogitBias> logit_bias = {};  ///< at most 1024; a token named twice gets both
-};
 
 /// Picks tokens from logits, in this order:
 ///   1. logit bias: the caller's correction of the model, so all that follows sees corrected logits;
@@ -51,6 +35,16 @@ class Sampler {
   /// internal when no finite logit is left.
   TokenId sample(std::span<float> logits, std::span<const TokenId> history, std::span<const TokenId> generated = {});
 
+  /// For someone else to choose the next token as this sampler would: its options and the state of its generator. The
+  /// rest is the caller's to fill in; the options are this sampler's own.
+  [[nodiscard]] SampleRequest request() const { return {.options = &options_, .random = random_}; }
+  /// Goes on behind a request that was answered: takes over the generator and returns the token. Throws as sample()
+  /// does when there was none to choose.
+  TokenId take(const SampleRequest& answered);
+  /// Answers a request from `logits`, at least request.vocabulary of them and scratch afterwards. This is what a
+  /// backend that samples must give, to the bit. Throws invalid_argument for options out of range.
+  static void answer(SampleRequest& request, std::span<float> logits);
+
  private:
   struct Candidate {
     float logit = 0;
@@ -58,6 +52,7 @@ class Sampler {
     std::uint64_t weight = 0;  ///< 2^32 · exp((logit − best) / temperature)
   };
 
+  TokenId pick(std::span<float> logits, std::span<const TokenId> history, std::span<const TokenId> generated);
   static bool before(const Candidate& a, const Candidate& b);
   void add_bias(std::span<float> logits) const;
   void penalize(std::span<float> logits, std::span<const TokenId> history);
@@ -71,7 +66,7 @@ class Sampler {
   std::uint64_t next_random();
 
   SamplerOptions options_;
-  std::array<std::uint64_t, 4> random_{};
+  RandomState random_{};
   std::vector<Candidate> candidates_;
   std::vector<TokenId> seen_;
   std::vector<std::uint32_t> counts_;  ///< by token, all 0 between calls; empty until a penalty needs it

@@ -32,6 +32,8 @@ class GatedBackend final : public Backend {
   std::atomic<int> entered{0};
   std::atomic<int> released{1 << 30};
   std::atomic<bool> fail{false};
+  std::atomic<bool> lose_device{false};
+  std::size_t most_rows = 8;
 
   bool forward(State& state, std::span<const TokenId> tokens, LogitRows rows, std::span<float> logits,
                const Cancellation& cancelled) override {
@@ -43,6 +45,7 @@ class GatedBackend final : public Backend {
     for (const Feed& feed : feeds) sizes.push_back(feed.tokens.size());
     enter(std::move(sizes));
     if (fail) throw std::bad_alloc();
+    if (lose_device) throw Error(ErrorCode::device, "gone");
     return inner_->forward_batch(feeds, cancelled);
   }
   [[nodiscard]] const ModelConfig& config() const override { return inner_->config(); }
@@ -50,6 +53,7 @@ class GatedBackend final : public Backend {
   [[nodiscard]] std::size_t memory_bytes() const override { return inner_->memory_bytes(); }
   [[nodiscard]] std::unique_ptr<State> make_state() const override { return inner_->make_state(); }
   void reset(State& state) const override { inner_->reset(state); }
+  [[nodiscard]] std::size_t max_rows() const override { return most_rows; }
   [[nodiscard]] std::size_t max_verify() const override { return inner_->max_verify(); }
   bool verify(State& state, std::span<const TokenId> tokens, std::span<float> logits,
               const Cancellation& cancelled) override {
@@ -105,6 +109,8 @@ class BatcherTest : public testing::Test {
           whole = seat_.forward({state_.get(), ids_, LogitRows::last, logits_}, ids_.size(), cancelled, begun);
         } catch (const std::bad_alloc&) {
           failed = true;
+        } catch (const Error&) {
+          failed = true;
         }
         seat_.leave();
       });
@@ -158,6 +164,38 @@ TEST_F(BatcherTest, APassTakesAsManyRowsAsTheProductsDo) {
   ASSERT_EQ(backend_.passes.size(), 3U);
   EXPECT_EQ(backend_.passes[1].size(), Batcher::kMostRows);
   EXPECT_EQ(backend_.passes[2].size(), 3U);
+}
+
+TEST_F(BatcherTest, ABackendMayTakeMoreRows) {
+  backend_.most_rows = 64;
+  Batcher wide(backend_);
+  std::vector<std::unique_ptr<State>> states;
+  std::vector<std::thread> threads;
+  const std::vector<TokenId> ids = ids_of(1, 1);
+  for (int i = 0; i < 20; ++i) states.push_back(backend_.make_state());
+  backend_.released = 0;
+  for (auto& state : states) {
+    threads.emplace_back([&] {
+      Batcher::Seat seat(wide);
+      bool begun = false;
+      EXPECT_TRUE(seat.forward({state.get(), ids, LogitRows::none, {}}, 1, {}, begun));
+    });
+  }
+  while (wide.waiting() < states.size() - 1) std::this_thread::sleep_for(50us);
+  backend_.released = 1 << 30;
+  for (std::thread& thread : threads) thread.join();
+  ASSERT_EQ(backend_.passes.size(), 2U);
+  EXPECT_EQ(backend_.passes[1].size(), 19U);
+}
+
+TEST_F(BatcherTest, ALostDeviceReachesAllOfThePassAndNothingIsFedTwice) {
+  backend_.released = 0;
+  Askers askers;
+  for (int i = 0; i < 3; ++i) ask(askers, 1);
+  backend_.lose_device = true;
+  let_go(askers);
+  EXPECT_TRUE(askers[1]->failed && askers[1]->begun && askers[2]->failed && askers[2]->begun);
+  EXPECT_EQ(backend_.passes.size(), 2U);
 }
 
 TEST_F(BatcherTest, AWaiterMayGiveUpAndNobodyElseNotices) {

@@ -8,6 +8,8 @@
 #include <nlohmann/json.hpp>
 #include <numeric>
 
+#include "sampling/sampler.h"
+
 namespace qwen35::testing_doubles {
 namespace {
 
@@ -89,6 +91,23 @@ class FakeBackend : public Backend {
 
     write_logits(fed, logits);
     return true;
+  }
+
+  bool forward_batch(std::span<const Feed> feeds, const Cancellation& cancelled) override {
+    std::vector<float> logits(config_.vocab_size);
+    for (const Feed& feed : feeds) {
+      if (feed.sample != nullptr && (feed.rows != LogitRows::last || !feed.logits.empty() || !samples(*feed.sample)))
+        throw Error(ErrorCode::internal, "a request to sample that cannot be answered");
+      if (!forward(*feed.state, feed.tokens, feed.rows, feed.sample != nullptr ? logits : feed.logits, cancelled))
+        return false;
+      if (feed.sample == nullptr) continue;
+      Sampler::answer(*feed.sample, logits);
+      ++stage_->sampled;
+    }
+    return true;
+  }
+  [[nodiscard]] bool samples(const SampleRequest& request) const override {
+    return stage_->samples && (request.options->temperature == 0 || request.options->top_k > 0);
   }
 
   [[nodiscard]] std::size_t max_verify() const override { return stage_->max_verify; }

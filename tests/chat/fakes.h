@@ -35,6 +35,9 @@ struct Stage {
   std::size_t max_positions = 100000;
   std::size_t max_verify = 1;  ///< above 1: guesses are made and checked
 
+  bool samples = false;     ///< it chooses tokens itself where it is asked to
+  std::size_t sampled = 0;  ///< that it has chosen
+
   std::vector<std::size_t> passes;  ///< tokens of each pass
   std::vector<TokenId> history;     ///< what the state holds
   std::size_t resets = 0;

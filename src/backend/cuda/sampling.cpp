@@ -1,0 +1,180 @@
+#include "backend/cuda/sampling.h"
+
+#include <qwen35/error.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstring>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "backend/cuda/device.h"
+#include "backend/cuda/sampling_kernel.h"
+#include "backend/cuda/sampling_plan.h"
+
+namespace qwen35::cuda {
+namespace {
+
+/// For one who spins.
+void relax() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+/// The generator after `draws`.
+void advance(RandomState& random, std::uint32_t draws) {
+  const auto rotl = [](std::uint64_t x, int by) { return (x << by) | (x >> (64 - by)); };
+  for (std::uint32_t i = 0; i < draws; ++i) {
+    const std::uint64_t shifted = random[1] << 17U;
+    random[2] ^= random[0];
+    random[3] ^= random[1];
+    random[1] ^= random[2];
+    random[0] ^= random[3];
+    random[2] ^= shifted;
+    random[3] = rotl(random[3], 45);
+  }
+}
+
+/// Page-locked host memory that the device reads and writes.
+class PinnedMemory {
+ public:
+  PinnedMemory() = default;
+  explicit PinnedMemory(std::size_t bytes) : bytes_(bytes) {
+    check(cudaHostAlloc(&data_, bytes, cudaHostAllocMapped), "asking for page-locked memory");
+  }
+  PinnedMemory(const PinnedMemory&) = delete;
+  PinnedMemory& operator=(const PinnedMemory&) = delete;
+  ~PinnedMemory() {
+    if (data_ != nullptr) (void)cudaFreeHost(data_);
+  }
+  void reserve(std::size_t bytes) {
+    if (bytes <= bytes_) return;
+    if (data_ != nullptr) (void)cudaFreeHost(data_);
+    data_ = nullptr;
+    bytes_ = 0;
+    check(cudaHostAlloc(&data_, bytes, cudaHostAllocMapped), "asking for page-locked memory");
+    bytes_ = bytes;
+  }
+  [[nodiscard]] void* data() const { return data_; }
+
+ private:
+  void* data_ = nullptr;
+  std::size_t bytes_ = 0;
+};
+
+}  // namespace
+
+struct DeviceSampler::Impl {
+  SamplingPlan plan;
+  std::vector<SampleRequest*> requests;  ///< of the last enqueue(); empty behind wait()
+  cudaStream_t stream = nullptr;
+  DeviceMemory candidates;
+  DeviceMemory counters{kMostRows * 2 * sizeof(std::uint32_t)};
+  DeviceMemory long_plan;
+  PinnedMemory staging;
+  PinnedMemory results{kMostRows * sizeof(Word)};
+  Word* device_results = nullptr;
+};
+
+DeviceSampler::DeviceSampler() : impl_(std::make_unique<Impl>()) {
+  check(cudaMemset(impl_->counters.data(), 0, impl_->counters.bytes()), "preparing to sample");
+  std::memset(impl_->results.data(), 0, kMostRows * sizeof(Word));
+  void* mapped = nullptr;
+  check(cudaHostGetDevicePointer(&mapped, impl_->results.data(), 0), "preparing to sample");
+  impl_->device_results = static_cast<Word*>(mapped);
+}
+
+DeviceSampler::~DeviceSampler() = default;
+
+bool DeviceSampler::supports(const SampleRequest& request) {
+  const SamplerOptions& options = *request.options;
+  if (options.temperature != 0 && (options.top_k < 1 || options.top_k > static_cast<int>(kMostTopK))) return false;
+  if (request.vocabulary == 0 || request.vocabulary > (1U << 30U)) return false;
+  return request.barred.size() + options.logit_bias.size() + request.history.size() + request.generated.size() <=
+         kMostMarks;
+}
+
+void DeviceSampler::enqueue(std::span<const Row> rows, cudaStream_t stream) {
+  Impl& own = *impl_;
+  if (!own.requests.empty()) throw Error(ErrorCode::internal, "tokens were asked for before the last were waited for");
+  if (rows.empty() || rows.size() > kMostRows) {
+    throw Error(ErrorCode::invalid_argument, "tokens of " + std::to_string(rows.size()) +
+                                                 " rows of logits were asked for at once; expected 1 to " +
+                                                 std::to_string(kMostRows));
+  }
+  own.plan.clear();
+  std::size_t vocabulary = 0;
+  for (const Row& row : rows) {
+    if (!supports(*row.request)) {
+      throw Error(ErrorCode::invalid_argument, "these sampling options are not for the GPU; ask supports() before");
+    }
+    own.plan.add(row.logits, *row.request);
+    vocabulary = std::max(vocabulary, row.request->vocabulary);
+  }
+
+  const auto slices = static_cast<std::uint32_t>((vocabulary + 3 + kSliceLogits - 1) / kSliceLogits);
+  SamplingLaunch plan;
+  plan.device = nullptr;
+  plan.rows = static_cast<std::uint32_t>(rows.size());
+  plan.capacity = slices * kMostCandidates;
+  own.candidates.reserve(rows.size() * plan.capacity * sizeof(Word));
+  plan.candidates = own.candidates.as<Word>();
+  plan.counters = own.counters.as<std::uint32_t>();
+  plan.results = own.device_results;
+  const std::size_t row_bytes = rows.size() * sizeof(RowPlan);
+  const std::size_t change_bytes = own.plan.changes().size() * sizeof(LogitChange);
+  unsigned char* bytes = plan.bytes;
+  if (row_bytes + change_bytes > SamplingLaunch::kInlineBytes) {
+    own.staging.reserve(row_bytes + change_bytes);
+    own.long_plan.reserve(row_bytes + change_bytes);
+    bytes = static_cast<unsigned char*>(own.staging.data());
+    plan.device = own.long_plan.as<unsigned char>();
+  }
+  std::memcpy(bytes, own.plan.rows().data(), row_bytes);
+  if (change_bytes > 0) std::memcpy(bytes + row_bytes, own.plan.changes().data(), change_bytes);
+  own.requests.reserve(rows.size());
+  if (plan.device != nullptr) {
+    check(cudaMemcpyAsync(own.long_plan.data(), bytes, row_bytes + change_bytes, cudaMemcpyHostToDevice, stream),
+          "sending what is to be sampled");
+  }
+  std::memset(own.results.data(), 0, rows.size() * sizeof(Word));
+  launch_sampling(plan, slices, stream);
+  own.stream = stream;
+  for (const Row& row : rows) own.requests.push_back(row.request);
+}
+
+void DeviceSampler::wait() {
+  using Clock = std::chrono::steady_clock;
+  // Longer than a decode pass: behind a long prompt the thread sleeps.
+  constexpr auto kSpin = std::chrono::milliseconds(3);
+  const std::vector<SampleRequest*> requests = std::exchange(impl_->requests, {});
+  auto* results = static_cast<std::uint64_t*>(impl_->results.data());
+  const auto result = [&](std::size_t i) { return std::atomic_ref(results[i]).load(std::memory_order_acquire); };
+  const Clock::time_point begin = Clock::now();
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    for (std::uint32_t turn = 1; result(i) == 0; ++turn) {
+      relax();
+      if (turn % 64 != 0 || Clock::now() - begin < kSpin) continue;
+      check(cudaStreamSynchronize(impl_->stream), "sampling");
+      if (result(i) != 0) break;
+      throw Error(ErrorCode::device,
+                  "the GPU finished without a sampled token; load the model again, or use "
+                  "--backend cpu");
+    }
+  }
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    requests[i]->token = static_cast<TokenId>(static_cast<std::uint32_t>(result(i) >> 32U));
+    advance(requests[i]->random, static_cast<std::uint32_t>(result(i)) >> 1U);
+  }
+}
+
+std::size_t DeviceSampler::memory_bytes() const {
+  return impl_->candidates.bytes() + impl_->counters.bytes() + impl_->long_plan.bytes();
+}
+
+}  // namespace qwen35::cuda

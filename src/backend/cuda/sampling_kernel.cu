@@ -1,0 +1,388 @@
+#include "backend/cuda/device.h"
+#include "backend/cuda/exact_division.h"
+#include "backend/cuda/sampling_kernel.h"
+
+// Every float operation below is one rounding, as in Sampler: this file is compiled without contraction.
+
+namespace qwen35::cuda {
+namespace {
+
+constexpr std::uint32_t kThreads = 512;
+constexpr std::uint32_t kWarps = kThreads / 32;
+constexpr std::uint32_t kKeys = kSliceLogits / kThreads;  // a thread's
+constexpr std::uint32_t kAll = 0xFFFFFFFF;
+constexpr float kLargest = 3.402823466e+38F;
+constexpr double kWeightOne = 0x1p32;
+constexpr double kLeastExponent = -22.181;
+constexpr std::uint32_t kMostDraws = 0xFFFF;  // each is enough in more than half of all cases
+constexpr std::uint32_t kNoToken = 0xFFFFFFFF;
+static_assert(kKeys == 8 && kMostCandidates <= kThreads);
+
+struct alignas(16) Shared {
+  union {
+    float logits[kSliceLogits];
+    struct {
+      Word weights[kMostCandidates];
+      Word sorted[kMostCandidates];
+    } draw;
+  };
+  Word best[kMostCandidates];
+  Word words[kWarps];
+  std::uint32_t parts[2][kWarps];
+  std::uint32_t kept;
+  std::uint32_t base;
+  bool last;
+};
+
+/// Keys order candidates as Sampler does, the best one largest: the logit's bits made to order, then the lower id.
+/// 0: never chosen.
+__device__ Word key_of(float logit, std::uint32_t id) {
+  if (!(logit >= -kLargest && logit <= kLargest)) return 0;
+  std::uint32_t bits = __float_as_uint(logit);
+  if (bits == 0x80000000U) bits = 0;  // -0 equals +0
+  bits = (bits & 0x80000000U) != 0 ? ~bits : bits | 0x80000000U;
+  return (static_cast<Word>(bits) << 32U) | (kAll - id);
+}
+
+__device__ std::uint32_t id_of(Word key) { return kAll - static_cast<std::uint32_t>(key); }
+
+__device__ float logit_of(Word key) {
+  const auto bits = static_cast<std::uint32_t>(key >> 32U);
+  return __uint_as_float((bits & 0x80000000U) != 0 ? bits & 0x7FFFFFFFU : ~bits);
+}
+
+__device__ bool finite(float x) { return x >= -kLargest && x <= kLargest; }
+__device__ float clamped(float x) { return fminf(fmaxf(x, -kLargest), kLargest); }
+
+/// `logit` after a token's change; see Sampler::sample.
+__device__ float changed(float logit, const LogitChange& change, const LogitChange* all, const RowPlan& row) {
+  const float banned = -__uint_as_float(0x7F800000U);
+  if ((change.marks & LogitChange::kBarred) != 0) return banned;
+  if ((change.marks & LogitChange::kBiased) != 0) {
+    float bias = change.bias;
+    for (std::uint32_t next = change.next;; next = all[next - 1].next) {
+      if (!finite(logit)) return logit;
+      logit = bias == -100.0F ? banned : clamped(__fadd_rn(logit, bias));
+      if (next == 0) break;
+      bias = all[next - 1].bias;
+    }
+  }
+  if (!finite(logit)) return logit;
+  if ((change.marks & LogitChange::kRepeated) != 0) {
+    logit = clamped(logit > 0 ? __fdiv_rn(logit, row.repetition_penalty) : __fmul_rn(logit, row.repetition_penalty));
+  }
+  const std::uint32_t count = change.marks & LogitChange::kCount;
+  if (count != 0) {
+    const float off = __fmul_rn(row.frequency_penalty, static_cast<float>(count));
+    logit = clamped(__fsub_rn(logit, __fadd_rn(row.presence_penalty, off)));
+  }
+  return logit;
+}
+
+/// Sampler's exponential.
+__device__ double exponential(double x) {
+  const double n = floor(__dadd_rn(__dmul_rn(x, 1.4426950408889634), 0.5));
+  const double high = __dsub_rn(x, __dmul_rn(n, 0x1.62e42fee00000p-1));
+  const double r = __dsub_rn(high, __dmul_rn(n, 0x1.a39ef35793c76p-33));
+  double sum = 1.0;
+#pragma unroll
+  for (int i = 12; i > 0; --i) sum = __dadd_rn(1.0, divided(__dmul_rn(sum, r), i));
+  const auto exponent = static_cast<long long>(1023 + static_cast<long long>(n));
+  return __dmul_rn(sum, __longlong_as_double(exponent << 52));
+}
+
+__device__ Word weight_of(float logit, float best, float temperature) {
+  const double x =
+      __ddiv_rn(__dsub_rn(static_cast<double>(logit), static_cast<double>(best)), static_cast<double>(temperature));
+  return x < kLeastExponent ? 0 : __double2ull_rz(__dmul_rn(exponential(x), kWeightOne));
+}
+
+__device__ Word rotated(Word x, int by) { return (x << by) | (x >> (64 - by)); }
+
+/// xoshiro256**.
+__device__ Word next_random(Word (&random)[4]) {
+  const Word result = rotated(random[1] * 5, 7) * 9;
+  const Word shifted = random[1] << 17;
+  random[2] ^= random[0];
+  random[3] ^= random[1];
+  random[1] ^= random[2];
+  random[0] ^= random[3];
+  random[2] ^= shifted;
+  random[3] = rotated(random[3], 45);
+  return result;
+}
+
+/// How many of the block's keys are at least `least`; all threads get it. `phase` alternates between calls.
+__device__ std::uint32_t count_from(const Word (&keys)[kKeys], Word least, Shared& shared, std::uint32_t& phase) {
+  std::uint32_t count = 0;
+#pragma unroll
+  for (std::uint32_t i = 0; i < kKeys; ++i) count += keys[i] >= least ? 1 : 0;
+  count = __reduce_add_sync(kAll, count);
+  if (threadIdx.x % 32 == 0) shared.parts[phase][threadIdx.x / 32] = count;
+  __syncthreads();  // the other half of `parts` may still be read: the next call writes there only behind this
+  const std::uint32_t part = threadIdx.x % 32 < kWarps ? shared.parts[phase][threadIdx.x % 32] : 0;
+  phase ^= 1U;
+  return __reduce_add_sync(kAll, part);
+}
+
+/// The block's largest key.
+__device__ Word largest(const Word (&keys)[kKeys], Shared& shared) {
+  Word best = 0;
+#pragma unroll
+  for (std::uint32_t i = 0; i < kKeys; ++i) best = max(best, keys[i]);
+  const auto warp_max = [](Word key) {
+    const auto high = static_cast<std::uint32_t>(key >> 32U);
+    const std::uint32_t top = __reduce_max_sync(kAll, high);
+    const std::uint32_t low = __reduce_max_sync(kAll, high == top ? static_cast<std::uint32_t>(key) : 0U);
+    return (static_cast<Word>(top) << 32U) | low;
+  };
+  best = warp_max(best);
+  if (threadIdx.x % 32 == 0) shared.words[threadIdx.x / 32] = best;
+  __syncthreads();
+  return warp_max(threadIdx.x % 32 < kWarps ? shared.words[threadIdx.x % 32] : 0);
+}
+
+/// A key (never 0) that between `least` and `most` of the block's keys reach, or all where they are fewer. Keys but 0
+/// are all different, so when `most` >= `least` there is one. From the largest key down in doubling steps, then by
+/// halving what is left.
+__device__ Word threshold(const Word (&keys)[kKeys], std::uint32_t least, std::uint32_t most, Shared& shared,
+                          std::uint32_t& phase) {
+  const Word top = largest(keys, shared);
+  if (least == 1) return max(top, Word{1});
+  if (count_from(keys, 1, shared, phase) <= most) return 1;
+  Word low = 1;                // more than `most` reach it
+  Word high = top + 1;         // fewer than `least` do
+  Word step = Word{1} << 52U;  // an eighth of the logit, or less
+  bool nearing = true;
+  for (;;) {
+    nearing = nearing && high - low > step;
+    const Word middle = nearing ? high - step : low + (high - low) / 2;
+    const std::uint32_t count = count_from(keys, middle, shared, phase);
+    if (count > most) {
+      low = middle;
+      nearing = false;
+    } else if (count < least) {
+      high = middle;
+      step *= 2;
+    } else {
+      return middle;
+    }
+  }
+}
+
+/// Puts the keys from `least` on into shared.best, in any order; shared.kept says how many they are.
+__device__ void keep(const Word (&keys)[kKeys], Word least, Shared& shared) {
+  if (threadIdx.x == 0) shared.kept = 0;
+  __syncthreads();
+#pragma unroll
+  for (std::uint32_t i = 0; i < kKeys; ++i) {
+    if (keys[i] >= least) shared.best[atomicAdd(&shared.kept, 1U)] = keys[i];
+  }
+  __syncthreads();
+}
+
+/// The slice's logits into shared memory: four at once where the row is aligned. `shift` floats of the first slice lie
+/// before the row.
+__device__ void load_slice(const float* logits, std::uint32_t shift, std::uint32_t begin, std::uint32_t end,
+                           float* out) {
+  const float* base = logits - shift;  // 16-byte aligned
+  for (std::uint32_t i = threadIdx.x; i < kSliceLogits / 4; i += kThreads) {
+    const std::uint32_t at = begin + 4 * i;
+    float4 four;
+    if (at >= shift && at + 4 <= end) {
+      four = __ldcg(reinterpret_cast<const float4*>(base + at));
+    } else {
+      float single[4];
+#pragma unroll
+      for (std::uint32_t j = 0; j < 4; ++j) {
+        single[j] = at + j >= shift && at + j < end ? __ldcg(base + at + j) : __uint_as_float(0x7FC00000U);
+      }
+      four = {single[0], single[1], single[2], single[3]};
+    }
+    reinterpret_cast<float4*>(out)[i] = four;
+  }
+}
+
+/// The row's best candidates of all slices into shared.best: at least top_k of them, or all there are.
+__device__ void merge(const Word* candidates, std::uint32_t total, std::uint32_t top_k, Shared& shared,
+                      std::uint32_t& phase) {
+  std::uint32_t kept = 0;
+  std::uint32_t done = 0;
+  while (done < total) {
+    const std::uint32_t fresh = min(kSliceLogits - kept, total - done);
+    Word keys[kKeys];
+#pragma unroll
+    for (std::uint32_t i = 0; i < kKeys; ++i) {
+      const std::uint32_t at = i * kThreads + threadIdx.x;
+      keys[i] = at < kept ? shared.best[at] : at - kept < fresh ? __ldcg(candidates + done + (at - kept)) : 0;
+    }
+    done += fresh;
+    keep(keys, threshold(keys, top_k, kMostCandidates, shared, phase), shared);
+    kept = shared.kept;
+    __syncthreads();  // before anybody changes it
+  }
+  if (total == 0 && threadIdx.x == 0) shared.kept = 0;
+  __syncthreads();
+}
+
+/// Weighs the `count` candidates in draw.sorted (weights in draw.weights), cuts and draws; the whole first warp.
+__device__ std::uint32_t draw(const RowPlan& row, std::uint32_t count, Shared& shared, std::uint32_t& draws) {
+  const std::uint32_t lane = threadIdx.x;
+  const std::uint32_t each = (count + 31) / 32;
+  const std::uint32_t begin = min(lane * each, count);
+  const std::uint32_t end = min(begin + each, count);
+  Word* weights = shared.draw.weights;
+  Word before = 0;  // weight of the lanes before this one
+  Word total = 0;   // of all
+  const auto add_up = [&] {
+    Word own = 0;
+    for (std::uint32_t i = begin; i < end; ++i) own += weights[i];
+    Word sum = own;
+    for (std::uint32_t by = 1; by < 32; by *= 2) {
+      const Word other = __shfl_up_sync(kAll, sum, by);
+      if (lane >= by) sum += other;
+    }
+    before = sum - own;
+    total = __shfl_sync(kAll, sum, 31);
+  };
+
+  // What is cut gets weight 0, with which nothing is ever drawn.
+  add_up();
+  if (row.top_p < 1) {
+    const auto share = static_cast<double>(row.top_p);
+    const double least =
+        __ddiv_rn(__dmul_rn(__dsub_rn(1.0, share), __ull2double_rn(total)), static_cast<double>(count));
+    for (std::uint32_t i = begin; i < end; ++i) {
+      if (__ull2double_rn(weights[i]) < least) weights[i] = 0;
+    }
+    const double enough = __dmul_rn(share, __ull2double_rn(total));
+    add_up();
+    Word sum = before;
+    for (std::uint32_t i = begin; i < end; ++i) {
+      const bool reached = __ull2double_rn(sum) >= enough;  // by those before it; nothing is before the first
+      sum += weights[i];
+      if (reached && i > 0) weights[i] = 0;
+    }
+    add_up();
+  }
+  if (row.min_p > 0) {
+    const double least = __dmul_rn(static_cast<double>(row.min_p), kWeightOne);
+    for (std::uint32_t i = begin; i < end; ++i) {
+      if (__ull2double_rn(weights[i]) < least) weights[i] = 0;
+    }
+    add_up();
+  }
+
+  Word random[4] = {row.random[0], row.random[1], row.random[2], row.random[3]};
+  const int unused_bits = __clzll(static_cast<long long>((total - 1) | 1U));
+  Word rest = 0;
+  draws = 0;
+  do {
+    rest = next_random(random) >> unused_bits;
+    ++draws;
+  } while (rest >= total && draws < kMostDraws);
+
+  // The candidate in whose part of the total it falls.
+  Word sum = before;
+  std::uint32_t found = kNoToken;
+  for (std::uint32_t i = begin; i < end; ++i) {
+    if (rest >= sum && rest - sum < weights[i]) found = id_of(shared.draw.sorted[i]);
+    sum += weights[i];
+  }
+  return __reduce_min_sync(kAll, found);
+}
+
+/// What the last block of a row does.
+__device__ void finish(const SamplingLaunch& plan, const RowPlan& row, std::uint32_t index, Shared& shared,
+                       std::uint32_t& phase) {
+  const std::uint32_t total = __ldcg(plan.counters + 2 * index);
+  merge(plan.candidates + static_cast<std::size_t>(index) * plan.capacity, total, row.top_k, shared, phase);
+  const std::uint32_t found = shared.kept;
+  const std::uint32_t count = min(found, row.top_k);
+  if (threadIdx.x < found) {
+    const Word key = shared.best[threadIdx.x];
+    std::uint32_t rank = 0;
+    for (std::uint32_t i = 0; i < found; ++i) rank += shared.best[i] > key ? 1 : 0;
+    shared.draw.sorted[rank] = key;
+  }
+  __syncthreads();
+  if (threadIdx.x < count && row.temperature != 0) {
+    shared.draw.weights[threadIdx.x] =
+        weight_of(logit_of(shared.draw.sorted[threadIdx.x]), logit_of(shared.draw.sorted[0]), row.temperature);
+  }
+  __syncthreads();
+  if (threadIdx.x >= 32) return;
+  std::uint32_t draws = 0;
+  std::uint32_t token = kNoToken;
+  if (count > 0) token = row.temperature == 0 ? id_of(shared.draw.sorted[0]) : draw(row, count, shared, draws);
+  if (threadIdx.x != 0) return;
+  plan.counters[2 * index] = 0;
+  plan.counters[2 * index + 1] = 0;
+  // One store of eight bytes: whoever sees any of it sees it all.
+  *static_cast<volatile Word*>(plan.results + index) =
+      (static_cast<Word>(token) << 32U) | (draws << 1U) | SamplingLaunch::kDone;
+}
+
+/// Grid: slices of the longest row × rows.
+__global__ void __launch_bounds__(kThreads, 2) sample(const __grid_constant__ SamplingLaunch plan) {
+  __shared__ Shared shared;
+  const unsigned char* bytes = plan.device != nullptr ? plan.device : plan.bytes;
+  const std::uint32_t index = blockIdx.y;
+  const RowPlan row = reinterpret_cast<const RowPlan*>(bytes)[index];
+  const auto* changes = reinterpret_cast<const LogitChange*>(bytes + plan.rows * sizeof(RowPlan)) + row.first_change;
+
+  // Slices are cut where 16 bytes begin, which may be some floats before the row.
+  const auto shift = static_cast<std::uint32_t>(reinterpret_cast<std::uintptr_t>(row.logits) / sizeof(float) % 4);
+  const std::uint32_t end = row.vocabulary + shift;
+  const std::uint32_t slices = (end + kSliceLogits - 1) / kSliceLogits;
+  if (blockIdx.x >= slices) return;
+  const std::uint32_t begin = blockIdx.x * kSliceLogits;
+  load_slice(row.logits, shift, begin, end, shared.logits);
+  __syncthreads();
+  for (std::uint32_t i = threadIdx.x; i < row.changes; i += kThreads) {
+    const LogitChange change = changes[i];
+    const std::uint32_t at = change.id + shift - begin;  // wraps around before the slice
+    if (change.id >= row.vocabulary || at >= kSliceLogits) continue;
+    shared.logits[at] = changed(shared.logits[at], change, changes, row);
+  }
+  __syncthreads();
+
+  Word keys[kKeys];
+#pragma unroll
+  for (std::uint32_t i = 0; i < kKeys / 4; ++i) {
+    const std::uint32_t at = 4 * (i * kThreads + threadIdx.x);
+    const float4 four = *reinterpret_cast<const float4*>(shared.logits + at);
+    const std::uint32_t id = begin + at - shift;  // wraps around before the row, where no key is made
+    keys[4 * i] = key_of(four.x, id);
+    keys[4 * i + 1] = key_of(four.y, id + 1);
+    keys[4 * i + 2] = key_of(four.z, id + 2);
+    keys[4 * i + 3] = key_of(four.w, id + 3);
+  }
+  std::uint32_t phase = 0;
+  const std::uint32_t most = min(row.top_k + row.top_k / 2 + 8, kMostCandidates);
+  keep(keys, threshold(keys, row.top_k, most, shared, phase), shared);
+
+  const std::uint32_t kept = shared.kept;
+  if (threadIdx.x == 0) shared.base = atomicAdd(plan.counters + 2 * index, kept);
+  __syncthreads();
+  if (threadIdx.x < kept) {
+    plan.candidates[static_cast<std::size_t>(index) * plan.capacity + shared.base + threadIdx.x] =
+        shared.best[threadIdx.x];
+  }
+  __threadfence();
+  __syncthreads();
+  if (threadIdx.x == 0) shared.last = atomicAdd(plan.counters + 2 * index + 1, 1U) == slices - 1;
+  __syncthreads();
+  if (!shared.last) return;
+  __threadfence();
+  finish(plan, row, index, shared, phase);
+}
+
+}  // namespace
+
+void launch_sampling(const SamplingLaunch& launch, std::uint32_t slices, cudaStream_t stream) {
+  sample<<<dim3(slices, launch.rows), kThreads, 0, stream>>>(launch);
+  check(cudaGetLastError(), "starting to sample");
+}
+
+}  // namespace qwen35::cuda
