@@ -25,13 +25,28 @@ void check_forward(const ModelConfig& config, std::size_t position, std::span<co
   }
 }
 
-void check_feeds(const ModelConfig& config, std::span<const Feed> feeds, const std::function<void(State&)>& check_own) {
+namespace {
+
+void check_sample(const Feed& feed, const std::function<bool(const SampleRequest&)>& samples) {
+  if (feed.tokens.empty() || feed.rows != LogitRows::last || !feed.logits.empty())
+    throw Error(ErrorCode::invalid_argument,
+                "a token is to be sampled; expected tokens, the last row of logits, and no buffer for it");
+  if (!samples || feed.sample->options == nullptr || !samples(*feed.sample))
+    throw Error(ErrorCode::invalid_argument, "this backend cannot sample as it is asked to; ask samples() before");
+}
+
+}  // namespace
+
+void check_feeds(const ModelConfig& config, std::span<const Feed> feeds, const std::function<void(State&)>& check_own,
+                 const std::function<bool(const SampleRequest&)>& samples) {
   for (std::size_t i = 0; i < feeds.size(); ++i) {
     const Feed& feed = feeds[i];
     try {
       if (feed.state == nullptr) throw Error(ErrorCode::invalid_argument, "it has no state");
       check_own(*feed.state);
-      check_forward(config, feed.state->position(), feed.tokens, feed.rows, feed.logits.size());
+      if (feed.sample != nullptr) check_sample(feed, samples);
+      check_forward(config, feed.state->position(), feed.tokens, feed.sample != nullptr ? LogitRows::none : feed.rows,
+                    feed.logits.size());
       for (const Feed& other : feeds.first(i)) {
         if (other.state == feed.state) throw Error(ErrorCode::invalid_argument, "its state was named before");
       }

@@ -18,8 +18,9 @@ void check_forward(const ModelConfig& config, std::size_t position, std::span<co
                    std::size_t logits_size);
 
 /// The same for every feed of a batch, and that each names a state, no state twice: as Backend::forward_batch says.
-/// `check_own` throws for a state of another backend.
-void check_feeds(const ModelConfig& config, std::span<const Feed> feeds, const std::function<void(State&)>& check_own);
+/// `check_own` throws for a state of another backend; `samples` as Backend::samples, none: it samples nothing.
+void check_feeds(const ModelConfig& config, std::span<const Feed> feeds, const std::function<void(State&)>& check_own,
+                 const std::function<bool(const SampleRequest&)>& samples = {});
 
 /// Throws invalid_argument as Backend::verify and Backend::keep say. `verified`: tokens of the verification pass that
 /// has just been, else 0.

@@ -13,11 +13,13 @@
 #include "backend/cuda/device.h"
 #include "backend/cuda/pack.h"
 #include "backend/cuda/prefill.h"
+#include "backend/cuda/sampling.h"
 
 namespace qwen35::cuda {
 namespace {
 
 static_assert(Prefill::kMost % Prefill::kChunk == 0);
+static_assert(Decoder::most() <= DeviceSampler::kMostRows);
 
 /// A stream that waits for no other.
 class Stream {
@@ -97,8 +99,8 @@ class CudaBackend final : public Backend {
   }
 
   [[nodiscard]] std::size_t memory_bytes() const override {
-    return model_.memory_bytes() + decoder_.memory_bytes() + prefill_.memory_bytes() + memory_->pool->memory_bytes() +
-           logits_.bytes();
+    return model_.memory_bytes() + decoder_.memory_bytes() + prefill_.memory_bytes() + sampler_.memory_bytes() +
+           memory_->pool->memory_bytes() + logits_.bytes();
   }
 
   [[nodiscard]] std::unique_ptr<State> make_state() const override { return std::make_unique<CudaState>(memory_); }
@@ -117,28 +119,26 @@ class CudaBackend final : public Backend {
   }
 
   bool forward_batch(std::span<const Feed> feeds, const Cancellation& cancelled) override {
-    check_feeds(config_, feeds, [this](State& state) { (void)own_state(state); });
+    check_feeds(
+        config_, feeds, [this](State& state) { (void)own_state(state); },
+        [this](const SampleRequest& request) { return samples(request); });
     return guarded([&] {
-      together_.clear();
-      std::size_t tokens = 0;
-      for (const Feed& feed : feeds) {
-        if (feed.tokens.empty()) continue;
-        if (feed.tokens.size() > few_) {
-          if (!run_many(own_state(*feed.state), feed, cancelled)) return false;
-          continue;
-        }
-        if (tokens + feed.tokens.size() > Decoder::most()) {
-          if (!run_few(together_, false, cancelled)) return false;
-          together_.clear();
-          tokens = 0;
-        }
-        together_.push_back(feed);
-        tokens += feed.tokens.size();
+      // What is sampled stays here until all of the batch is whole.
+      answers_.clear();
+      answers_.reserve(feeds.size());
+      if (!run_batch(feeds, cancelled)) return false;
+      for (const Answer& answer : answers_) {
+        answer.asked->token = answer.request.token;
+        answer.asked->random = answer.request.random;
       }
-      return together_.empty() || run_few(together_, false, cancelled);
+      return true;
     });
   }
 
+  [[nodiscard]] bool samples(const SampleRequest& request) const override {
+    return request.vocabulary <= config_.vocab_size && DeviceSampler::supports(request);
+  }
+  [[nodiscard]] std::size_t max_rows() const override { return Decoder::most(); }
   [[nodiscard]] std::size_t pass_tokens() const override { return 2048; }
   [[nodiscard]] std::size_t max_verify() const override { return few_; }
 
@@ -197,6 +197,11 @@ class CudaBackend final : public Backend {
   }
 
  private:
+  struct Answer {
+    SampleRequest* asked;
+    SampleRequest request;
+  };
+
   /// Throws invalid_argument for a state of another backend: its work would be on another stream.
   CudaState& own_state(State& state) const {
     auto& own = own_cast<CudaState>(state, "state");
@@ -239,6 +244,7 @@ class CudaBackend final : public Backend {
       (void)cudaGetLastError();
       lost_ = true;
     }
+    sampler_.forget();
     passes_.clear();
   }
   void wait() { check(cudaStreamSynchronize(stream_.get()), "computing a pass"); }
@@ -248,21 +254,92 @@ class CudaBackend final : public Backend {
     return false;
   }
 
-  void reserve_logits(std::size_t rows) {
+  /// Rows of logits that `feed` wants.
+  static std::size_t rows_of(const Feed& feed) {
+    return feed.rows == LogitRows::none ? 0 : feed.rows == LogitRows::all ? feed.tokens.size() : 1;
+  }
+  /// Memory for the logits that the feeds want, and for their choice, before anything is computed. No feed has more
+  /// than Decoder::most() rows at a time.
+  void prepare(std::span<const Feed> feeds) {
+    std::size_t rows = 0;
+    std::size_t fetched = 0;
+    for (const Feed& feed : feeds) {
+      const std::size_t count = std::min<std::size_t>(rows_of(feed), Decoder::most());
+      rows += count;
+      if (feed.sample == nullptr) fetched += count;
+    }
     logits_.reserve(rows * config_.vocab_size * sizeof(float));
-    fetched_.reserve(rows * config_.vocab_size);
+    fetched_.reserve(fetched * config_.vocab_size);
+    to_sample_.clear();
+    const float* row = logits_.as<float>();
+    for (const Feed& feed : feeds) {
+      if (feed.sample != nullptr) to_sample_.push_back({row, feed.sample});
+      row += std::min<std::size_t>(rows_of(feed), Decoder::most()) * config_.vocab_size;
+    }
+    if (!to_sample_.empty()) sampler_.reserve(to_sample_);
   }
   /// The first `rows` rows of the device's logits, waited for.
   const float* fetch_logits(std::size_t rows) {
-    if (rows > 0) {
-      check(cudaMemcpyAsync(fetched_.data(), logits_.data(), rows * config_.vocab_size * sizeof(float),
-                            cudaMemcpyDeviceToHost, stream_.get()),
-            "fetching logits");
-    }
+    put_copy(logits_.as<float>(), fetched_.data(), rows * config_.vocab_size);
     wait();
     return fetched_.data();
   }
-  static void copy(std::span<float> to, const float* from) { std::memcpy(to.data(), from, to.size_bytes()); }
+  void put_copy(const float* from, float* to, std::size_t floats) {
+    if (floats == 0) return;
+    check(cudaMemcpyAsync(to, from, floats * sizeof(float), cudaMemcpyDeviceToHost, stream_.get()), "fetching logits");
+  }
+  /// What the feeds want of the device's logits, where their rows stand one after the other: rows come to fetched_
+  /// without gaps, tokens into the requests of prepare(). Waits for the stream, but where there are only tokens, until
+  /// they are there: everything before them is done then.
+  const float* bring(std::span<const Feed> feeds) {
+    const float* row = logits_.as<float>();
+    const float* from = row;  // of the rows that are copied together next
+    float* to = fetched_.data();
+    const auto put_rows = [&](const float* end) {
+      put_copy(from, to, static_cast<std::size_t>(end - from));
+      to += end - from;
+    };
+    for (const Feed& feed : feeds) {
+      if (feed.sample != nullptr) {
+        put_rows(row);
+        from = row + config_.vocab_size;
+      }
+      row += rows_of(feed) * config_.vocab_size;
+    }
+    put_rows(row);
+    if (!to_sample_.empty()) sampler_.enqueue(to_sample_, stream_.get());
+    if (to_sample_.empty() || to != fetched_.data()) wait();
+    if (!to_sample_.empty()) sampler_.wait();
+    return fetched_.data();
+  }
+  static void copy(std::span<float> to, const float* from) {
+    if (!to.empty()) std::memcpy(to.data(), from, to.size_bytes());
+  }
+
+  /// Requests to sample are answered in answers_, which must have room.
+  bool run_batch(std::span<const Feed> feeds, const Cancellation& cancelled) {
+    together_.clear();
+    std::size_t tokens = 0;
+    for (Feed feed : feeds) {
+      if (feed.tokens.empty()) continue;
+      if (feed.sample != nullptr) {
+        answers_.push_back({feed.sample, *feed.sample});
+        feed.sample = &answers_.back().request;
+      }
+      if (feed.tokens.size() > few_) {
+        if (!run_many(own_state(*feed.state), feed, cancelled)) return false;
+        continue;
+      }
+      if (tokens + feed.tokens.size() > Decoder::most()) {
+        if (!run_few(together_, false, cancelled)) return false;
+        together_.clear();
+        tokens = 0;
+      }
+      together_.push_back(feed);
+      tokens += feed.tokens.size();
+    }
+    return together_.empty() || run_few(together_, false, cancelled);
+  }
 
   /// Feeds of at most few_ tokens each, not empty, Decoder::most() in all: one pass.
   bool run_few(std::span<const Feed> feeds, bool verify, const Cancellation& cancelled) {
@@ -271,12 +348,12 @@ class CudaBackend final : public Backend {
     wanted_.clear();
     for (const Feed& feed : feeds) {
       const std::size_t count = feed.tokens.size();
-      const std::size_t rows = feed.rows == LogitRows::none ? 0 : feed.rows == LogitRows::all ? count : 1;
+      const std::size_t rows = rows_of(feed);
       for (std::size_t i = count - rows; i < count; ++i)
         wanted_.push_back(static_cast<std::uint32_t>(tokens_.size() + i));
       tokens_.insert(tokens_.end(), feed.tokens.begin(), feed.tokens.end());
     }
-    reserve_logits(wanted_.size());
+    prepare(feeds);
     passes_.clear();
     passes_.reserve(feeds.size());
     views_.clear();
@@ -287,10 +364,10 @@ class CudaBackend final : public Backend {
       first += views_.back().count;
     }
     decoder_.forward(views_, tokens_, wanted_, logits_.as<float>(), stream_.get());
-    const float* row = fetch_logits(wanted_.size());
+    const float* row = bring(feeds);
     for (std::size_t i = 0; i < feeds.size(); ++i) {
-      if (feeds[i].rows != LogitRows::none) copy(feeds[i].logits, row);
-      row += feeds[i].rows == LogitRows::none ? 0 : feeds[i].logits.size();
+      copy(feeds[i].logits, row);
+      row += feeds[i].logits.size();
       own_state(*feeds[i].state).end_pass(std::move(passes_[i]), feeds[i].tokens.size(), verify);
     }
     return true;
@@ -308,9 +385,7 @@ class CudaBackend final : public Backend {
   bool run_many(CudaState& state, const Feed& feed, const Cancellation& cancelled) {
     if (cancelled.requested()) return false;
     const std::size_t count = feed.tokens.size();
-    reserve_logits(feed.rows == LogitRows::none   ? 0
-                   : feed.rows == LogitRows::last ? 1
-                                                  : std::min<std::size_t>(count, Decoder::most()));
+    prepare({&feed, 1});
     passes_.clear();
     passes_.push_back(state.begin_pass(count, false, 0, stream_.get()));
     SequenceView view = passes_.back().view;
@@ -326,7 +401,7 @@ class CudaBackend final : public Backend {
       done += now;
     }
     if (feed.rows == LogitRows::last)
-      copy(feed.logits, fetch_logits(1));
+      copy(feed.logits, bring({&feed, 1}));
     else
       wait();
     state.end_pass(std::move(passes_.back()), count, false);
@@ -367,6 +442,7 @@ class CudaBackend final : public Backend {
   Stream stream_;
   Decoder decoder_;
   Prefill prefill_;
+  DeviceSampler sampler_;
   std::shared_ptr<const StateMemory> memory_;  ///< of states and snapshots, which outlive this backend
   std::size_t few_;                            ///< tokens of one state that go through the decoder
   std::uint64_t life_ = device_life();
@@ -378,6 +454,8 @@ class CudaBackend final : public Backend {
   std::vector<TokenId> tokens_;
   std::vector<std::uint32_t> wanted_;
   std::vector<Feed> together_;
+  std::vector<DeviceSampler::Row> to_sample_;
+  std::vector<Answer> answers_;
 };
 
 }  // namespace

@@ -7,7 +7,6 @@
 #include <chrono>
 #include <cstring>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "backend/cuda/device.h"
@@ -44,28 +43,44 @@ void advance(RandomState& random, std::uint32_t draws) {
 class PinnedMemory {
  public:
   PinnedMemory() = default;
-  explicit PinnedMemory(std::size_t bytes) : bytes_(bytes) {
-    check(cudaHostAlloc(&data_, bytes, cudaHostAllocMapped), "asking for page-locked memory");
-  }
+  explicit PinnedMemory(std::size_t bytes) { reserve(bytes); }
   PinnedMemory(const PinnedMemory&) = delete;
   PinnedMemory& operator=(const PinnedMemory&) = delete;
-  ~PinnedMemory() {
-    if (data_ != nullptr) (void)cudaFreeHost(data_);
-  }
+  ~PinnedMemory() { free(); }
+  /// At least `bytes`; what was in it is lost when it grows.
   void reserve(std::size_t bytes) {
     if (bytes <= bytes_) return;
-    if (data_ != nullptr) (void)cudaFreeHost(data_);
-    data_ = nullptr;
-    bytes_ = 0;
-    check(cudaHostAlloc(&data_, bytes, cudaHostAllocMapped), "asking for page-locked memory");
+    free();
+    void* data = nullptr;
+    check(cudaHostAlloc(&data, bytes, cudaHostAllocMapped), "asking for page-locked memory");
+    data_ = data;
     bytes_ = bytes;
+    life_ = device_life();
   }
   [[nodiscard]] void* data() const { return data_; }
 
  private:
+  void free() noexcept {
+    if (data_ != nullptr && life_ == device_life() && cudaFreeHost(data_) != cudaSuccess) (void)cudaGetLastError();
+    data_ = nullptr;
+    bytes_ = 0;
+  }
   void* data_ = nullptr;
   std::size_t bytes_ = 0;
+  std::uint64_t life_ = 0;
 };
+
+/// Tokens that the request's lists name.
+std::size_t marks_of(const SampleRequest& request) {
+  return request.barred.size() + request.options->logit_bias.size() + request.history.size() + request.generated.size();
+}
+
+/// Of the longest row, with up to 3 floats before it.
+std::uint32_t slices_of(std::span<const DeviceSampler::Row> rows) {
+  std::size_t vocabulary = 0;
+  for (const DeviceSampler::Row& row : rows) vocabulary = std::max(vocabulary, row.request->vocabulary);
+  return static_cast<std::uint32_t>((vocabulary + 3 + kSliceLogits - 1) / kSliceLogits);
+}
 
 }  // namespace
 
@@ -83,6 +98,7 @@ struct DeviceSampler::Impl {
 
 DeviceSampler::DeviceSampler() : impl_(std::make_unique<Impl>()) {
   check(cudaMemset(impl_->counters.data(), 0, impl_->counters.bytes()), "preparing to sample");
+  check(cudaStreamSynchronize(nullptr), "preparing to sample");  // other streams do not wait for this one
   std::memset(impl_->results.data(), 0, kMostRows * sizeof(Word));
   void* mapped = nullptr;
   check(cudaHostGetDevicePointer(&mapped, impl_->results.data(), 0), "preparing to sample");
@@ -95,8 +111,16 @@ bool DeviceSampler::supports(const SampleRequest& request) {
   const SamplerOptions& options = *request.options;
   if (options.temperature != 0 && (options.top_k < 1 || options.top_k > static_cast<int>(kMostTopK))) return false;
   if (request.vocabulary == 0 || request.vocabulary > (1U << 30U)) return false;
-  return request.barred.size() + options.logit_bias.size() + request.history.size() + request.generated.size() <=
-         kMostMarks;
+  return marks_of(request) <= kMostMarks;
+}
+
+void DeviceSampler::reserve(std::span<const Row> rows) {
+  std::size_t bytes = rows.size() * sizeof(RowPlan);
+  for (const Row& row : rows) bytes += marks_of(*row.request) * sizeof(LogitChange);
+  impl_->candidates.reserve(rows.size() * slices_of(rows) * kMostCandidates * sizeof(Word));
+  if (bytes <= SamplingLaunch::kInlineBytes) return;
+  impl_->staging.reserve(bytes);
+  impl_->long_plan.reserve(bytes);
 }
 
 void DeviceSampler::enqueue(std::span<const Row> rows, cudaStream_t stream) {
@@ -108,21 +132,19 @@ void DeviceSampler::enqueue(std::span<const Row> rows, cudaStream_t stream) {
                                                  std::to_string(kMostRows));
   }
   own.plan.clear();
-  std::size_t vocabulary = 0;
   for (const Row& row : rows) {
     if (!supports(*row.request)) {
       throw Error(ErrorCode::invalid_argument, "these sampling options are not for the GPU; ask supports() before");
     }
     own.plan.add(row.logits, *row.request);
-    vocabulary = std::max(vocabulary, row.request->vocabulary);
   }
 
-  const auto slices = static_cast<std::uint32_t>((vocabulary + 3 + kSliceLogits - 1) / kSliceLogits);
+  const std::uint32_t slices = slices_of(rows);
   SamplingLaunch plan;
   plan.device = nullptr;
   plan.rows = static_cast<std::uint32_t>(rows.size());
   plan.capacity = slices * kMostCandidates;
-  own.candidates.reserve(rows.size() * plan.capacity * sizeof(Word));
+  reserve(rows);
   plan.candidates = own.candidates.as<Word>();
   plan.counters = own.counters.as<std::uint32_t>();
   plan.results = own.device_results;
@@ -130,8 +152,6 @@ void DeviceSampler::enqueue(std::span<const Row> rows, cudaStream_t stream) {
   const std::size_t change_bytes = own.plan.changes().size() * sizeof(LogitChange);
   unsigned char* bytes = plan.bytes;
   if (row_bytes + change_bytes > SamplingLaunch::kInlineBytes) {
-    own.staging.reserve(row_bytes + change_bytes);
-    own.long_plan.reserve(row_bytes + change_bytes);
     bytes = static_cast<unsigned char*>(own.staging.data());
     plan.device = own.long_plan.as<unsigned char>();
   }
@@ -150,9 +170,14 @@ void DeviceSampler::enqueue(std::span<const Row> rows, cudaStream_t stream) {
 
 void DeviceSampler::wait() {
   using Clock = std::chrono::steady_clock;
+  struct Forget {  // whatever happens
+    std::vector<SampleRequest*>& requests;
+    ~Forget() { requests.clear(); }
+  };
   // Longer than a decode pass: behind a long prompt the thread sleeps.
   constexpr auto kSpin = std::chrono::milliseconds(3);
-  const std::vector<SampleRequest*> requests = std::exchange(impl_->requests, {});
+  const std::vector<SampleRequest*>& requests = impl_->requests;
+  const Forget behind{impl_->requests};
   auto* results = static_cast<std::uint64_t*>(impl_->results.data());
   const auto result = [&](std::size_t i) { return std::atomic_ref(results[i]).load(std::memory_order_acquire); };
   const Clock::time_point begin = Clock::now();
@@ -172,6 +197,8 @@ void DeviceSampler::wait() {
     advance(requests[i]->random, static_cast<std::uint32_t>(result(i)) >> 1U);
   }
 }
+
+void DeviceSampler::forget() noexcept { impl_->requests.clear(); }
 
 std::size_t DeviceSampler::memory_bytes() const {
   return impl_->candidates.bytes() + impl_->counters.bytes() + impl_->long_plan.bytes();

@@ -40,12 +40,16 @@ class DeviceSampler {
   /// must be those of a Sampler, which has checked them.
   [[nodiscard]] static bool supports(const SampleRequest& request);
 
+  /// Asks for all the device memory that enqueue() of these rows needs, so that it does not fail for that later.
+  void reserve(std::span<const Row> rows);
   /// Puts the choice of a token for each row on `stream`, behind whatever computes the logits, and does not wait.
   /// wait() must follow before the next enqueue(); the requests must live until then. Throws invalid_argument for no
   /// rows or too many, or a request that supports() denies.
   void enqueue(std::span<const Row> rows, cudaStream_t stream);
   /// Returns when all tokens are in their requests. Throws device when the GPU has failed; no request is touched then.
   void wait();
+  /// Gives up what was put on a stream and not waited for; that stream must have nothing left to do.
+  void forget() noexcept;
 
   /// Device memory held. 64 rows of 248,320 logits take 8 MB.
   [[nodiscard]] std::size_t memory_bytes() const;
