@@ -17,6 +17,7 @@
 #include "chat/session.h"
 #include "checkpoint/info.h"
 #include "checkpoint/weights.h"
+#include "cli/decode_steps.h"
 #include "cli/memory_bandwidth.h"
 #include "cli/model_download.h"
 #include "cli/progress.h"
@@ -28,8 +29,6 @@ namespace qwen35::cli {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-constexpr std::size_t kFirstTokenPrompt = 20;
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
@@ -68,9 +67,10 @@ void check_positions(const ModelConfig& config, const BenchmarkOptions& options)
   for (const std::size_t depth : options.depths) {
     check_positions(config, "--depth " + std::to_string(depth) + " and " + generate, depth + options.generate);
   }
+  const std::string prompt = "a prompt of " + std::to_string(kFirstTokenPrompt) + " tokens";
+  check_positions(config, prompt, kFirstTokenPrompt);
   if (options.rates_only) return;
-  check_positions(config, "a prompt of " + std::to_string(kFirstTokenPrompt) + " tokens and " + generate,
-                  kFirstTokenPrompt + options.generate);
+  check_positions(config, prompt + " and " + generate, kFirstTokenPrompt + options.generate);
   check_positions(config, "--accuracy " + std::to_string(options.accuracy), options.accuracy);
 }
 
@@ -205,9 +205,12 @@ class Benchmark {
     const auto advance = [&progress, &done] { progress.update(++done); };
 
     // The first pass over each prompt warms up and is not counted.
+    DecodeSteps steps(backend);
+    result_.samples = steps.samples();
     const std::unique_ptr<State> state = backend.make_state();
+    first_token_after_prompt(backend, steps, *state);
     for (const std::size_t prompt : options_.prompts) {
-      prefill(backend, *state, prompt);
+      prefill(backend, steps, *state, prompt);
       advance();
     }
     std::vector<std::unique_ptr<State>> deep;
@@ -221,6 +224,7 @@ class Benchmark {
 
     std::vector<std::vector<double>> prefill_rates(prompts);
     std::vector<std::vector<double>> decode_rates(depths);
+    std::vector<double> prompt_ms;
     std::vector<double> bandwidths;
     std::optional<ReadTest> read_test;
     if (!result_.gpu) read_test.emplace(result_.threads, cores_);
@@ -229,14 +233,15 @@ class Benchmark {
       state_times.emplace(backend, *deep.back(), *starts.back(), options_.sequences);
     const auto some_tokens = RandomTokens(backend.config().vocab_size).take(StateBenchmark::kPositions);
     for (std::size_t repetition = 0; repetition < repetitions; ++repetition) {
+      prompt_ms.push_back(first_token_after_prompt(backend, steps, *state));
       for (std::size_t i = 0; i < prompts; ++i) {
-        prefill_rates[i].push_back(prefill(backend, *state, options_.prompts[i]));
+        prefill_rates[i].push_back(prefill(backend, steps, *state, options_.prompts[i]));
         advance();
       }
       bandwidths.push_back(read_test ? read_test->sample() : gpu_copy_bandwidth());
       for (std::size_t i = 0; i < depths; ++i) {
         backend.restore(*deep[i], *starts[i]);
-        decode_rates[i].push_back(decode(backend, *deep[i]));
+        decode_rates[i].push_back(decode(backend, steps, *deep[i]));
         advance();
       }
       if (state_times) state_times->sample(some_tokens);
@@ -247,29 +252,38 @@ class Benchmark {
     for (std::size_t i = 0; i < depths; ++i) {
       result_.decode.emplace_back(options_.depths[i], summarize(decode_rates[i]));
     }
+    result_.prompt_ms = summarize(prompt_ms);
     if (state_times) result_.state = state_times->times();
     result_.bandwidth = summarize(bandwidths);
     result_.bandwidth_reached = static_cast<double>(result_.bytes_per_token) * result_.decode.front().second.median;
   }
 
   /// Tokens a second.
-  double prefill(Backend& backend, State& state, std::size_t count) const {
+  static double prefill(Backend& backend, DecodeSteps& steps, State& state, std::size_t count) {
     const std::vector<TokenId> tokens = RandomTokens(backend.config().vocab_size).take(count);
-    std::vector<float> logits(backend.config().vocab_size);
     backend.reset(state);
     const auto start = Clock::now();
-    backend.forward(state, tokens, LogitRows::last, logits);
+    steps.feed(state, tokens);
     return static_cast<double>(count) / seconds_since(start);
   }
 
+  /// Milliseconds until the token behind a short prompt is there.
+  static double first_token_after_prompt(Backend& backend, DecodeSteps& steps, State& state) {
+    const std::vector<TokenId> tokens = RandomTokens(backend.config().vocab_size).take(kFirstTokenPrompt);
+    backend.reset(state);
+    const auto start = Clock::now();
+    steps.feed(state, tokens);
+    if (steps.token() < 0) throw Error(ErrorCode::internal, "no finite logit is left behind a prompt");
+    return milliseconds_since(start);
+  }
+
   /// Tokens a second.
-  [[nodiscard]] double decode(Backend& backend, State& state) const {
+  [[nodiscard]] double decode(Backend& backend, DecodeSteps& steps, State& state) const {
     RandomTokens random(backend.config().vocab_size);
-    std::vector<float> logits(backend.config().vocab_size);
     const auto start = Clock::now();
     for (std::size_t i = 0; i < options_.generate; ++i) {
       const TokenId token = random.next();
-      backend.forward(state, std::span(&token, 1), LogitRows::last, logits);
+      steps.feed(state, std::span(&token, 1));
     }
     return static_cast<double>(options_.generate) / seconds_since(start);
   }

@@ -12,6 +12,9 @@
 
 namespace qwen35::cli {
 
+/// Tokens of the prompt whose first token is timed.
+constexpr std::size_t kFirstTokenPrompt = 20;
+
 struct BenchmarkOptions {
   std::string model;
   LoadOptions load;
@@ -53,6 +56,8 @@ struct BenchmarkResult {
   std::size_t bytes_per_token = 0;                       ///< weights that a decoded token reads, as stored
   std::vector<std::pair<std::size_t, Summary>> prefill;  ///< prompt tokens; tokens a second
   std::vector<std::pair<std::size_t, Summary>> decode;   ///< depth; tokens a second
+  bool samples = false;                                  ///< rates are with the choice of each token by the backend
+  Summary prompt_ms;                                     ///< a prompt of 20 tokens to its first token, chosen greedily
   std::optional<StateTimes> state;                       ///< at the last depth; nullopt: the context holds no more
   bool gpu = false;                                      ///< the bandwidth is that of copies in its memory
   Summary bandwidth;                                     ///< of the read test, bytes a second

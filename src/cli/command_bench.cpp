@@ -76,6 +76,8 @@ Json to_json(const BenchmarkResult& result, std::size_t repetitions) {
                 {"mean_cosine", rounded(result.accuracy->mean_cosine, 9)},
                 {"mean_kl", result.accuracy->mean_kl}};
   }
+  Json first_token = {{"tokens", kFirstTokenPrompt}};
+  first_token.update(milliseconds(result.prompt_ms));
   return {{"model", result.model},
           {"backend", result.backend},
           {"threads", result.threads},
@@ -83,6 +85,8 @@ Json to_json(const BenchmarkResult& result, std::size_t repetitions) {
           {"weight_bytes", result.bytes_per_token},
           {"prefill", rates_to_json("tokens", result.prefill)},
           {"decode", rates_to_json("depth", result.decode)},
+          {"sampling", result.samples ? "device" : "none"},
+          {"first_token", first_token},
           {"state", result.state ? state_to_json(*result.state) : Json(nullptr)},
           {"bandwidth",
            {{"measured", rounded(result.bandwidth.median / 1e9, 2)},
@@ -134,6 +138,10 @@ std::string to_text(const BenchmarkResult& result, std::size_t generate, std::si
     rates.add("decode " + std::to_string(generate) + " at depth " + std::to_string(depth), "%.1f", rate);
   }
   text += "\n" + rates.text();
+  if (result.samples) text += "  (with the choice of each token, which the GPU makes)\n";
+  Table first("milliseconds");
+  first.add(std::to_string(kFirstTokenPrompt) + " tokens to the first one after", "%.2f", result.prompt_ms);
+  text += "\n" + first.text();
   if (result.state) text += state_text(*result.state);
 
   Table bandwidth("GB/s");

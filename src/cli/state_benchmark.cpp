@@ -14,32 +14,32 @@ double milliseconds_since(Clock::time_point start) {
 
 }  // namespace
 
-double StateBenchmark::decode(TokenId token, std::vector<float>& logits) {
+double StateBenchmark::decode(TokenId token) {
   const auto start = Clock::now();
-  backend_.forward(state_, std::span(&token, 1), LogitRows::last, logits);
+  steps_.feed(state_, std::span(&token, 1));
   return milliseconds_since(start);
 }
 
 void StateBenchmark::sample(std::span<const TokenId> tokens) {
-  std::vector<float> logits(backend_.config().vocab_size);
+  const std::size_t vocabulary = backend_.config().vocab_size;
   backend_.restore(state_, start_);
-  decode(tokens[0], logits);
+  decode(tokens[0]);
 
   auto start = Clock::now();
   const std::unique_ptr<Snapshot> snapshot = backend_.snapshot(state_);
   snapshot_.push_back(milliseconds_since(start));
-  after_snapshot_.push_back(decode(tokens[1], logits));
-  decode_.push_back(decode(tokens[2], logits));
+  after_snapshot_.push_back(decode(tokens[1]));
+  decode_.push_back(decode(tokens[2]));
   start = Clock::now();
   backend_.restore(state_, *snapshot);
   restore_.push_back(milliseconds_since(start));
-  after_restore_.push_back(decode(tokens[1], logits));
+  after_restore_.push_back(decode(tokens[1]));
 
   // Half of each pass is kept, the other half wrong; a pass takes along what the one before kept, so the second counts.
   std::size_t row = 0;
   for (std::size_t n = 2; n <= backend_.max_verify(); n *= 2, ++row) {
     if (row == verify_.size()) verify_.push_back({n, {}});
-    std::vector<float> rows(n * logits.size());
+    std::vector<float> rows(n * vocabulary);
     for (int i = 0; i < 2; ++i) {
       start = Clock::now();
       backend_.verify(state_, tokens.first(n), rows);
@@ -51,7 +51,6 @@ void StateBenchmark::sample(std::span<const TokenId> tokens) {
   // Several conversations at the same depth, a token each in one pass; the first pass only parts them from the
   // snapshot.
   std::vector<std::unique_ptr<State>> states;
-  std::vector<float> rows(sequences_ * logits.size());
   std::vector<Feed> feeds;
   row = 0;
   for (std::size_t n = 2; n <= sequences_; n *= 2, ++row) {
@@ -59,8 +58,8 @@ void StateBenchmark::sample(std::span<const TokenId> tokens) {
     while (states.size() < n) {
       states.push_back(backend_.make_state());
       backend_.restore(*states.back(), start_);
-      feeds.push_back({states.back().get(), tokens.subspan(states.size() % tokens.size(), 1), LogitRows::last,
-                       std::span(rows).subspan((states.size() - 1) * logits.size(), logits.size())});
+      feeds.push_back(
+          steps_.share(states.size() - 1, *states.back(), tokens.subspan(states.size() % tokens.size(), 1)));
     }
     for (int i = 0; i < 2; ++i) {
       start = Clock::now();

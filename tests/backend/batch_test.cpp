@@ -5,6 +5,7 @@
 #include "backend/backends_under_test.h"
 #include "backend/random.h"
 #include "backend/reference_data.h"
+#include "backend/sampled.h"
 
 namespace qwen35 {
 namespace {
@@ -13,7 +14,11 @@ namespace {
 class Lane {
  public:
   Lane(Backend& alone, Backend& together, std::size_t depth, unsigned seed)
-      : alone_(alone), state_(together.make_state()), vocab_(alone.config().vocab_size), engine_(seed) {
+      : alone_(alone),
+        state_(together.make_state()),
+        vocab_(alone.config().vocab_size),
+        engine_(seed),
+        reply_(vocab_, seed) {
     const std::vector<TokenId> ids = draw_ids(depth);
     want_state_ = alone.make_state();
     alone.forward(*want_state_, ids, LogitRows::none, {});
@@ -27,10 +32,23 @@ class Lane {
     want_.assign(floats, 0);
     got_.assign(floats, 0);
     alone_.forward(*want_state_, ids_, rows, want_);
+    sampled_ = false;
     return {state_.get(), ids_, rows, got_};
   }
-  void check() const {
+  /// The same, with the token after it chosen by the backend.
+  Feed next_sampled(std::size_t count) {
+    next(count, LogitRows::last);
+    got_.clear();
+    sampled_ = true;
+    return {state_.get(), ids_, LogitRows::last, {}, reply_.ask()};
+  }
+  void check() {
     ASSERT_EQ(state_->position(), want_state_->position());
+    if (sampled_) {
+      reply_.check(want_);
+      ASSERT_FALSE(testing::Test::HasFailure()) << ids_.size() << " tokens, now at " << state_->position();
+      return;
+    }
     ASSERT_TRUE(want_.empty() || std::memcmp(got_.data(), want_.data(), want_.size() * sizeof(float)) == 0)
         << ids_.size() << " tokens, now at " << state_->position();
   }
@@ -52,11 +70,14 @@ class Lane {
   std::vector<TokenId> ids_;
   std::vector<float> got_;
   std::vector<float> want_;
+  SampledReply reply_;
+  bool sampled_ = false;
 };
 
 /// Random batches over some of the lanes: single tokens mostly, now and then a slice of a prompt, a snapshot held, a
 /// pass that verified before.
 void walk(Backend& backend, std::vector<Lane>& lanes, int passes) {
+  const bool sampling = samples(backend);
   std::vector<std::unique_ptr<Snapshot>> held;
   for (int pass = 0; pass < passes; ++pass) {
     std::vector<Feed> feeds;
@@ -67,11 +88,14 @@ void walk(Backend& backend, std::vector<Lane>& lanes, int passes) {
       const std::size_t count = kind == 0 ? lane.draw(30) : kind == 1 ? 2 + lane.draw(7) : kind == 2 ? 0 : 1;
       const LogitRows rows =
           std::array{LogitRows::last, LogitRows::last, LogitRows::all, LogitRows::none}[lane.draw(4)];
-      feeds.push_back(lane.next(count, rows));
+      if (sampling && count > 0 && lane.draw(2) == 0)
+        feeds.push_back(lane.next_sampled(count));
+      else
+        feeds.push_back(lane.next(count, rows));
       used.push_back(&lane);
     }
     ASSERT_TRUE(backend.forward_batch(feeds));
-    for (const Lane* lane : used) {
+    for (Lane* lane : used) {
       ASSERT_NO_FATAL_FAILURE(lane->check()) << "pass " << pass << " over " << feeds.size() << " states";
     }
     if (!used.empty() && pass % 3 == 0) held.push_back(backend.snapshot(used.front()->state()));
@@ -155,6 +179,77 @@ TEST_P(BatchRules, MoreThanOnePassHolds) {
   EXPECT_EQ(second->position(), 300U);
   EXPECT_EQ(std::memcmp(logits.data(), logits.data() + 1024, 512 * sizeof(float)), 0);
   EXPECT_TRUE(backend->forward_batch({}));
+}
+
+TEST_P(BatchRules, SamplingThatCannotBeIsRefused) {
+  if (GetParam().kind == "reference")
+    GTEST_SKIP() << "feeds one after the other, and refuses a feed when it gets there";
+  SamplerOptions options{.temperature = 0};
+  const std::vector<TokenId> none;
+  std::vector<float> logits(512);
+  const SampleRequest fine{.options = &options, .vocabulary = 512, .random = {1, 2, 3, 4}};
+  SampleRequest wide = fine;
+  wide.vocabulary = 513;
+  SampleRequest request = fine;
+  std::vector<Feed> wrong{{second.get(), ids, LogitRows::last, logits, &request},
+                          {second.get(), ids, LogitRows::none, {}, &request},
+                          {second.get(), ids, LogitRows::all, {}, &request},
+                          {second.get(), none, LogitRows::last, {}, &request},
+                          {second.get(), ids, LogitRows::last, {}, &wide}};
+  if (!samples(*backend)) wrong.push_back({second.get(), ids, LogitRows::last, {}, &request});
+  for (const Feed& feed : wrong) {
+    const Feed feeds[] = {{first.get(), ids, LogitRows::none, {}}, feed};
+    try {
+      backend->forward_batch(feeds);
+      FAIL() << "took it";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::invalid_argument);
+      EXPECT_NE(std::string_view(error.what()).find("feed 1 of 2"), std::string_view::npos) << error.what();
+    }
+    EXPECT_EQ(first->position(), 0U);
+    EXPECT_EQ(second->position(), 0U);
+    EXPECT_EQ(request.token, -1);
+    EXPECT_EQ(request.random, fine.random);
+  }
+}
+
+TEST_P(BatchRules, CancelledSamplingAnswersNothing) {
+  if (!samples(*backend)) GTEST_SKIP() << "this backend does not sample";
+  const SamplerOptions options;
+  const std::vector<TokenId> many(300, 7);
+  const RandomState random{1, 2, 3, 4};
+  SampleRequest requests[2];
+  for (SampleRequest& request : requests) request = {.options = &options, .vocabulary = 512, .random = random};
+  const std::atomic<bool> stop{true};
+  const Feed feeds[] = {{first.get(), many, LogitRows::last, {}, &requests[0]},
+                        {second.get(), ids, LogitRows::last, {}, requests + 1}};
+  EXPECT_FALSE(backend->forward_batch(feeds, Cancellation(stop)));
+  for (const SampleRequest& request : requests) {
+    EXPECT_EQ(request.token, -1);
+    EXPECT_EQ(request.random, random);
+  }
+}
+
+// A prompt, then token by token, each fed as it was sampled.
+TEST_P(BatchRules, AReplyIsThatOfTheLogits) {
+  if (!samples(*backend)) GTEST_SKIP() << "this backend does not sample";
+  for (const std::size_t prompt : {1U, 20U, 300U, 520U}) {
+    for (unsigned seed = 1; seed < 9; ++seed) {
+      backend->reset(*first);
+      backend->reset(*second);
+      SampledReply reply(512, seed);
+      std::vector<float> logits(512);
+      std::vector<TokenId> tokens(prompt, 7);
+      for (std::size_t i = 0; i < tokens.size(); ++i) tokens[i] = static_cast<TokenId>((31 * i + seed) % 512);
+      for (int step = 0; step < 20; ++step) {
+        const Feed feed{first.get(), tokens, LogitRows::last, {}, reply.ask()};
+        ASSERT_TRUE(backend->forward_batch({&feed, 1}));
+        ASSERT_TRUE(backend->forward(*second, tokens, LogitRows::last, logits));
+        tokens = {reply.check(logits)};
+        ASSERT_FALSE(HasFailure()) << "step " << step << " after " << prompt << " tokens, seed " << seed;
+      }
+    }
+  }
 }
 
 TEST_P(BatchRules, CancelIsSeen) {

@@ -8,6 +8,7 @@
 #include "backend/backends_under_test.h"
 #include "backend/random.h"
 #include "backend/reference_data.h"
+#include "backend/sampled.h"
 
 namespace qwen35 {
 namespace {
@@ -66,6 +67,40 @@ TEST_P(SnapshotTest, OutlivesItsStateAndItsBackend) {
   backend->restore(*fresh, *snapshot);
   EXPECT_EQ(fresh->position(), scaled(1300));
   EXPECT_TRUE(same_bits(feed(*backend, *fresh, ids_of(2, 30)), want));
+}
+
+// Two conversations go on from one snapshot together, sampling; the page that they share parts in the pass.
+TEST_P(SnapshotTest, SamplingGoesOnFromIt) {
+  if (!samples(*backend)) GTEST_SKIP() << "this backend does not sample";
+  auto state = backend->make_state();
+  feed(*backend, *state, ids_of(1, 1300));
+  const auto snapshot = backend->snapshot(*state);
+  const auto want = feed(*backend, *state, ids_of(2, 5));
+  std::vector<std::unique_ptr<State>> states;
+  std::vector<std::unique_ptr<State>> plain;
+  std::vector<SampledReply> replies;
+  std::vector<TokenId> last{3, 4, 5};
+  for (unsigned i = 0; i < 3; ++i) {
+    for (auto* list : {&states, &plain}) {
+      list->push_back(backend->make_state());
+      backend->restore(*list->back(), *snapshot);
+    }
+    replies.emplace_back(512, i + 1);
+  }
+  for (int step = 0; step < 40; ++step) {
+    std::vector<Feed> feeds;
+    for (std::size_t i = 0; i < 3; ++i) {
+      feeds.push_back({states[i].get(), std::span(last).subspan(i, 1), LogitRows::last, {}, replies[i].ask()});
+    }
+    ASSERT_TRUE(backend->forward_batch(feeds));
+    for (std::size_t i = 0; i < 3; ++i) {
+      auto logits = feed(*backend, *plain[i], std::span(last).subspan(i, 1));
+      last[i] = replies[i].check(logits);
+      ASSERT_FALSE(HasFailure()) << "step " << step << ", state " << i;
+    }
+  }
+  backend->restore(*state, *snapshot);  // nobody has written into it
+  EXPECT_TRUE(same_bits(feed(*backend, *state, ids_of(2, 5)), want));
 }
 
 TEST_P(SnapshotTest, AtTheStartIsAnEmptyState) {

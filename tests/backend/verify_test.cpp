@@ -6,6 +6,7 @@
 #include "backend/backends_under_test.h"
 #include "backend/random.h"
 #include "backend/reference_data.h"
+#include "backend/sampled.h"
 
 namespace qwen35 {
 namespace {
@@ -39,12 +40,21 @@ class Walk {
     const auto draw = [&](std::size_t n) { return static_cast<std::size_t>(engine() % n); };
     auto state = backend_.make_state();
     backend_.restore(*state, *start_);
+    const bool sampling = samples(backend_);
+    SampledReply reply(vocab_, seed);
     std::vector<std::unique_ptr<Snapshot>> held;
     for (std::size_t at = 0; at < ids_.size();) {
       const std::size_t left = ids_.size() - at;
       Logits logits;
       std::size_t right = 1;
-      if (draw(4) == 0) {
+      if (sampling && draw(4) == 0) {
+        const Feed feed{state.get(), std::span(ids_).subspan(at, 1), LogitRows::last, {}, reply.ask()};
+        ASSERT_TRUE(backend_.forward_batch({&feed, 1}));
+        logits = want_[at];
+        Logits scratch = logits;
+        reply.check(scratch);
+        ASSERT_FALSE(testing::Test::HasFailure()) << "token " << at;
+      } else if (draw(4) == 0) {
         logits.resize(vocab_);
         backend_.forward(*state, std::span(ids_).subspan(at, 1), LogitRows::last, logits);
       } else {

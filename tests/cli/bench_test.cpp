@@ -60,6 +60,9 @@ TEST_F(Bench, JsonHoldsEveryMeasurement) {
   EXPECT_EQ(json["decode"][1]["depth"], 7);
   EXPECT_EQ(json["decode"][2]["depth"], 4);
   for (const Json& entry : json["decode"]) expect_summary(entry, "tokens_per_second");
+  EXPECT_EQ(json["sampling"], json["backend"].get<std::string>().starts_with("cuda") ? "device" : "none");
+  EXPECT_EQ(json["first_token"]["tokens"], 20);
+  expect_summary(json["first_token"], "ms");
   expect_summary(json["bandwidth"], "measured");
   const Json& state = json["state"];
   EXPECT_EQ(state["depth"], 4);  // the last one

@@ -5,6 +5,7 @@
 #include "backend/cuda/cuda_backend.h"
 #include "backend/cuda/device.h"
 #include "backend/reference_data.h"
+#include "sampling/sampler.h"
 
 namespace qwen35::cuda {
 namespace {
@@ -81,6 +82,55 @@ TEST_F(CudaFaults, AFullGpuLeavesTheStateAsItWas) {
   }
 }
 
+// As above, with the token sampled: the request stays untouched, and what the choice needs is asked for before a state
+// is written.
+TEST_F(CudaFaults, AFullGpuLeavesWhatIsToBeSampledAsItWas) {
+  const auto whole = backend->make_state();
+  feed(*whole, 100);
+  const auto snapshot = backend->snapshot(*whole);
+  const SamplerOptions options;
+  const RandomState random{1, 2, 3, 4};
+  const std::vector<TokenId> history = ids(300);  // more than goes along with the launch
+  const auto asked = [&] {
+    return SampleRequest{
+        .options = &options, .vocabulary = 512, .barred = history, .history = history, .random = random};
+  };
+  for (const std::size_t tokens : {std::size_t{3}, std::size_t{200}}) {
+    const std::vector<TokenId> fed = ids(tokens);
+    backend->restore(*whole, *snapshot);
+    SampleRequest want = asked();
+    auto logits = feed(*whole, tokens);
+    Sampler::answer(want, logits);
+    int refused = 0;
+    for (std::uint64_t n = 1; n < 20; ++n) {
+      const auto fresh = make_cuda_backend(load_weights(tiny_model()));
+      const auto state = fresh->make_state();
+      fresh->restore(*state, *snapshot);
+      SampleRequest request = asked();
+      const Feed one{state.get(), fed, LogitRows::last, {}, &request};
+      faults::refuse_allocation(n);
+      try {
+        fresh->forward_batch({&one, 1});
+        faults::refuse_allocation(0);
+        EXPECT_EQ(request.token, want.token);
+        break;
+      } catch (const Error& error) {
+        EXPECT_EQ(error.code(), ErrorCode::out_of_memory) << error.what();
+        ++refused;
+      }
+      faults::refuse_allocation(0);
+      EXPECT_EQ(state->position(), 100U) << "allocation " << n;
+      EXPECT_EQ(request.token, -1) << "allocation " << n;
+      EXPECT_EQ(request.random, random) << "allocation " << n;
+      if (tokens > 8) fresh->restore(*state, *snapshot);  // a pass of many tokens may have begun
+      ASSERT_TRUE(fresh->forward_batch({&one, 1}));
+      EXPECT_EQ(request.token, want.token) << "allocation " << n << ", " << tokens << " tokens";
+      EXPECT_EQ(request.random, want.random) << "allocation " << n << ", " << tokens << " tokens";
+    }
+    EXPECT_GT(refused, 3);
+  }
+}
+
 TEST_F(CudaFaults, AModelThatDoesNotFit) {
   for (std::uint64_t n = 1; n <= 4; ++n) {
     faults::refuse_allocation(n);
@@ -101,6 +151,12 @@ TEST_F(CudaFaults, ALostDeviceIsAnErrorUntilABackendIsMadeAnew) {
     expect_error(ErrorCode::device, [&] { backend->forward(*state, ids(1), LogitRows::last, logits); });
     expect_error(ErrorCode::device, [&] { backend->forward(*state, ids(100), LogitRows::last, logits); });
     expect_error(ErrorCode::device, [&] { backend->verify(*state, ids(1), logits); });
+    const SamplerOptions options;
+    SampleRequest request{.options = &options, .vocabulary = 512, .random = {1, 2, 3, 4}};
+    const std::vector<TokenId> one = ids(1);
+    const Feed sampled{state.get(), one, LogitRows::last, {}, &request};
+    expect_error(ErrorCode::device, [&] { backend->forward_batch({&sampled, 1}); });
+    EXPECT_EQ(request.token, -1);
     expect_error(ErrorCode::device, [&] { backend->write_snapshot(*snapshot, [](std::span<const std::byte>) {}); });
   }
   const std::uint64_t life = device_life();
