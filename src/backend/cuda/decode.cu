@@ -22,6 +22,11 @@ constexpr std::uint32_t kSumBytes = 16384;
 
 std::uint32_t aligned(std::uint32_t bytes) { return (bytes + 127) / 128 * 128; }
 
+std::uint32_t most_log2() {
+  const char* const asked = std::getenv("RINGLOG");
+  return asked == nullptr ? 6U : static_cast<std::uint32_t>(std::atoi(asked));
+}
+
 enum class Design { persistent, graph, launches };
 
 /// For measuring, and for finding faults: QWEN35_CUDA_DECODE = persistent, graph or launches.
@@ -116,6 +121,7 @@ struct Decoder::Impl {
       at += aligned(bytes);
       return here;
     };
+    l.pass = persistent ? take(sizeof(DecodeMemory)) : 0;
     l.barriers = take(64 * 8);
     l.layers = persistent && layer_bytes() <= 16384 ? take(layer_bytes()) : ~0U;
     l.totals = take(rows * (s.hidden / 64) * 4);
@@ -133,7 +139,7 @@ struct Decoder::Impl {
     l.ring = at;
     l.stage_bytes = unit_bytes * kStageUnits;
     if (persistent && ring) {
-      while (l.ring_log2 < 6 && at + (std::uint64_t{l.stage_bytes} << (l.ring_log2 + 1)) <= info.shared_bytes)
+      while (l.ring_log2 < most_log2() && at + (std::uint64_t{l.stage_bytes} << (l.ring_log2 + 1)) <= info.shared_bytes)
         ++l.ring_log2;
       // Half of the ring holds a wave, at least one tile. Where it does not fit, fewer rows do.
       const std::uint32_t least = 2 * (widest / kUnitColumns + kStageUnits - 1) / kStageUnits;

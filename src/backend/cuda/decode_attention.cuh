@@ -44,25 +44,26 @@ __device__ __forceinline__ void norm_and_rotate(const Block<C>& b, const Link<C:
                                                 std::uint32_t from, const float* norm, float* staged) {
   const auto& s = b.sizes();
   const std::uint32_t pairs = s.head_dim / 2;  // at most 128
-  std::uint32_t at[kAhead];
-  float2 value[kAhead];
-  int count = 0;
+  constexpr int kEach = 4;
+  std::uint32_t at[kEach];
+  float2 value[kEach];
 #pragma unroll
-  for (int j = 0; j < kAhead; ++j) {
+  for (int j = 0; j < kEach; ++j) {
     const std::uint32_t pair = b.lane + 32 * static_cast<std::uint32_t>(j);
-    at[j] = (row * b.args.buffers.in_floats + from) / 2 + pair;
-    value[j] = make_float2(0, 0);
-    if (pair < pairs) count = j + 1;
+    at[j] = (row * b.args.buffers.in_floats + from) / 2 + (pair < pairs ? pair : 0);
   }
-  in.load(at, value, count);
+  in.load(at, value);
   float square = 0;
 #pragma unroll
-  for (int j = 0; j < kAhead; ++j) square += value[j].x * value[j].x + value[j].y * value[j].y;
+  for (int j = 0; j < kEach; ++j) {
+    if (b.lane + 32 * static_cast<std::uint32_t>(j) < pairs)
+      square += value[j].x * value[j].x + value[j].y * value[j].y;
+  }
   const float scale = rsqrtf(warp_sum(square) / static_cast<float>(s.head_dim) + b.args.sizes.eps);
 #pragma unroll
-  for (int j = 0; j < kAhead; ++j) {
-    if (j >= count) continue;
+  for (int j = 0; j < kEach; ++j) {
     const std::uint32_t pair = b.lane + 32 * static_cast<std::uint32_t>(j);
+    if (pair >= pairs) continue;
     const float2 weight = __ldg(reinterpret_cast<const float2*>(norm) + pair);
     reinterpret_cast<float2*>(staged)[pair] = make_float2(value[j].x * scale * weight.x, value[j].y * scale * weight.y);
   }
@@ -106,7 +107,8 @@ __device__ __forceinline__ void attention_item(const Block<C>& b, const DeviceLa
                                                const SequenceView& sequence, std::uint32_t kv_head,
                                                std::uint32_t split) {
   constexpr std::uint32_t kDim = k32 * 32;
-  constexpr int kTiles = k32 == 8 ? 2 : 1;  // of eight dimensions, a warp
+  constexpr int kTiles = (k32 * 4 + kWarps - 1) / kWarps;             // of eight dimensions, a warp
+  constexpr int kBlocks = kSplitKeys / 8 / static_cast<int>(kWarps);  // of eight keys, a warp
   const auto& s = b.sizes();
   const auto in = b.link(b.args.buffers.in, number);
   const auto part = b.link(b.args.buffers.part, number);
@@ -128,18 +130,20 @@ __device__ __forceinline__ void attention_item(const Block<C>& b, const DeviceLa
   const auto strip = [&](std::uint32_t page, bool value) {
     return (page * kPageTokens == begin ? page0 : page1) + strip_offset(layer.index, kv_head, value, s.kv_heads, kDim);
   };
-  uint4 keys[k32];
+  uint4 keys[kBlocks][k32];
   const auto load_keys = [&] {
-    const std::uint32_t first = begin + b.warp * 8;  // of this warp's eight keys
-    if (first < end) {
+#pragma unroll
+    for (int block = 0; block < kBlocks; ++block) {
+      const std::uint32_t first = begin + (b.warp + kWarps * static_cast<std::uint32_t>(block)) * 8;
+      if (first >= end) continue;
       const auto* from =
           reinterpret_cast<const uint4*>(strip(first / kPageTokens, false) + (first % kPageTokens / 8) * k32 * 256);
 #pragma unroll
-      for (int i = 0; i < k32; ++i) keys[i] = __ldcg(from + i * kLanes + b.lane);
+      for (int i = 0; i < k32; ++i) keys[block][i] = __ldcg(from + i * kLanes + b.lane);
     }
   };
 #pragma unroll
-  for (int i = 0; i < k32; ++i) keys[i] = make_uint4(0, 0, 0, 0);
+  for (int i = 0; i < kBlocks * k32; ++i) keys[i / k32][i % k32] = make_uint4(0, 0, 0, 0);
   if (!fresh) load_keys();  // on the way while the queries are waited for
 
   // Queries, times head_dim^-0.5 and into powers of two; new keys and values into their page.
@@ -170,8 +174,9 @@ __device__ __forceinline__ void attention_item(const Block<C>& b, const DeviceLa
       float2 pairs[kEach];
 #pragma unroll
       for (int i = 0; i < kEach; ++i)
-        at[i] = (row * b.args.buffers.in_floats + from) / 2 + b.lane + kLanes * static_cast<std::uint32_t>(i);
-      if (b.lane < kDim / 2) in.load(at, pairs, kEach);
+        at[i] = (row * b.args.buffers.in_floats + from) / 2 + (b.lane < kDim / 2 ? b.lane : 0) +
+                kLanes * static_cast<std::uint32_t>(i);
+      in.load(at, pairs);
 #pragma unroll
       for (int i = 0; i < kEach; ++i) {
         const std::uint32_t d = 2 * (b.lane + kLanes * static_cast<std::uint32_t>(i));
@@ -188,21 +193,28 @@ __device__ __forceinline__ void attention_item(const Block<C>& b, const DeviceLa
   sync_compute();
   if (fresh) load_keys();
 
-  // Scores of this warp's eight keys.
+  // Scores of this warp's keys.
   for (std::uint32_t tile = 0; tile < query_tiles; ++tile) {
     const Fragments<0> fragments{query_words + tile * 8 * kDim, tile_rows(tile)};
-    float sum[4] = {0, 0, 0, 0};
+    float sum[kBlocks][4] = {};
 #pragma unroll
     for (int i = 0; i < k32; ++i) {
-      mma(sum, fragments.get(2 * static_cast<std::uint32_t>(i), b.lane), keys[i].x, keys[i].y);
-      mma(sum, fragments.get(2 * static_cast<std::uint32_t>(i) + 1, b.lane), keys[i].z, keys[i].w);
+      const uint4 even = fragments.get(2 * static_cast<std::uint32_t>(i), b.lane);
+      const uint4 odd = fragments.get(2 * static_cast<std::uint32_t>(i) + 1, b.lane);
+#pragma unroll
+      for (int block = 0; block < kBlocks; ++block) {
+        mma(sum[block], even, keys[block][i].x, keys[block][i].y);
+        mma(sum[block], odd, keys[block][i].z, keys[block][i].w);
+      }
     }
     const std::uint32_t query = tile * 8 + b.lane / 4;
-    if (query < queries) {
-      const std::uint32_t column = b.warp * 8 + b.lane % 4 * 2;
-      const std::uint32_t last = sequence.position + query / group;  // the key at the query's own position
-      const float2 score = make_float2(begin + column > last ? -CUDART_INF_F : sum[0] + sum[2],
-                                       begin + column + 1 > last ? -CUDART_INF_F : sum[1] + sum[3]);
+    if (query >= queries) continue;
+    const std::uint32_t last = sequence.position + query / group;  // the key at the query's own position
+#pragma unroll
+    for (int block = 0; block < kBlocks; ++block) {
+      const std::uint32_t column = (b.warp + kWarps * static_cast<std::uint32_t>(block)) * 8 + b.lane % 4 * 2;
+      const float2 score = make_float2(begin + column > last ? -CUDART_INF_F : sum[block][0] + sum[block][2],
+                                       begin + column + 1 > last ? -CUDART_INF_F : sum[block][1] + sum[block][3]);
       *reinterpret_cast<float2*>(scores + query * kSplitKeys + column) = score;
     }
   }
@@ -322,7 +334,7 @@ __device__ __forceinline__ void combine_item(const Block<C>& b, std::uint32_t nu
   const auto load_scale = [&](std::uint32_t split) {
     const std::uint32_t at[1] = {base + split};
     float2 value[1];
-    scale.load(at, value, 1);
+    scale.load(at, value);
     return value[0];
   };
 
@@ -347,7 +359,7 @@ __device__ __forceinline__ void combine_item(const Block<C>& b, std::uint32_t nu
     const float times = exp2f(load_scale(split).x - most);
     const std::uint32_t at[1] = {((base + split) * s.head_dim + dim) / 2 + b.thread % kPairs};
     float2 value[1];
-    part.load(at, value, 1);
+    part.load(at, value);
     sum.x += times * value[0].x;
     sum.y += times * value[0].y;
   }
@@ -372,6 +384,7 @@ __device__ __forceinline__ void combine_item(const Block<C>& b, std::uint32_t nu
 
 template <typename C>
 __device__ __forceinline__ void combine(const Block<C>& b, std::uint32_t number) {
+  if (b.layer(number).linear) return;
   const auto& s = b.sizes();
   const std::uint32_t slices = s.head_dim / 16;
   const std::uint32_t items = b.args.rows * s.heads * slices;
@@ -391,7 +404,7 @@ __device__ __forceinline__ void gather_attention(const Block<C>& b, const Device
     const std::uint32_t at[1] = {
         ((b.row0 + row) * b.args.buffers.in_floats + (2 * (pair / pairs) + 1) * s.head_dim) / 2 + pair % pairs};
     float2 gate[1];
-    in.load(at, gate, 1);
+    in.load(at, gate);
     return make_float2(value.x * sigmoid(gate[0].x), value.y * sigmoid(gate[0].y));
   };
   if (b.args.combine == 0) {
@@ -404,7 +417,7 @@ __device__ __forceinline__ void gather_attention(const Block<C>& b, const Device
         [&](std::uint32_t row, std::uint32_t pair, float2 value) {
           const std::uint32_t at[1] = {((b.row0 + row) * s.heads + pair / pairs) * b.args.splits};
           float2 weights[1];
-          scale.load(at, weights, 1);
+          scale.load(at, weights);
           return gated(row, pair, make_float2(value.x / weights[0].y, value.y / weights[0].y));
         });
   } else {

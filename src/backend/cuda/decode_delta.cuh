@@ -1,13 +1,14 @@
 #pragma once
 
 // The recurrence of a linear-attention layer for few tokens: convolution, SiLU, l2 norms and the gated delta rule
-// (model page, section 2), sixteen value columns of one head at a time, a warp a column, S in registers.
+// (model page, section 2), sixteen value columns of one head at a time, two a warp, S in registers.
 
 #include "backend/cuda/decode_pass.cuh"
 
 namespace qwen35::cuda {
 
-inline constexpr std::uint32_t kItemColumns = kWarps;
+inline constexpr std::uint32_t kItemColumns = 16;
+inline constexpr int kWarpColumns = kItemColumns / kWarps;  ///< of S, a warp
 /// Taps of the convolution that registers are kept for.
 template <typename Shape>
 inline constexpr int kTaps = std::is_same_v<Shape, ModelSizes> ? 8 : 4;
@@ -59,34 +60,36 @@ struct Taps {
 /// `input(token, i)`: value i (of the ring's row) of the sequence's token; `output(token, column of y, value)`.
 template <int kEach, typename Shape, typename Input, typename Output>
 __device__ __forceinline__ void delta_item(const Shape& s, const DeviceLayer& layer, const SequenceView& sequence,
-                                           std::uint32_t item, std::uint32_t* scratch, const Input& input,
-                                           const Output& output) {
-  const std::uint32_t thread = thread_id();
+                                           std::uint32_t item, std::uint32_t thread, std::uint32_t* scratch,
+                                           const Input& input, const Output& output) {
   const std::uint32_t lane = thread % kLanes;
   const std::uint32_t warp = thread / kLanes;
   const std::uint32_t slices = s.value_dim / kItemColumns;
   const std::uint32_t head = item / slices;
-  const std::uint32_t column = item % slices * kItemColumns + warp;
+  const std::uint32_t first_column = item % slices * kItemColumns + warp * kWarpColumns;
   const std::uint32_t key_head = head / (s.value_heads / s.key_heads);
   const std::uint32_t channels = 2 * s.key_dim + kItemColumns;
 
   // S is on its way while the inputs are waited for.
-  float state[kEach];
+  float state[kWarpColumns][kEach];
   const std::size_t s_at = (std::size_t{layer.index} * s.value_heads + head) * s.value_dim * s.key_dim +
-                           std::size_t{column} * s.key_dim + lane * kEach;
+                           std::size_t{first_column} * s.key_dim + lane * kEach;
   const bool mine = lane * kEach < s.key_dim;
 #pragma unroll
-  for (int i = 0; i < kEach; ++i) state[i] = 0;
-  if (mine && sequence.s_in != nullptr) {
+  for (int c = 0; c < kWarpColumns; ++c) {
+    const float* const from = sequence.s_in + s_at + static_cast<std::uint32_t>(c) * s.key_dim;
+#pragma unroll
+    for (int i = 0; i < kEach; ++i) state[c][i] = 0;
+    if (!mine || sequence.s_in == nullptr) continue;
     if constexpr (kEach % 4 == 0) {
 #pragma unroll
       for (int i = 0; i < kEach; i += 4) {
-        const float4 v = __ldcg(reinterpret_cast<const float4*>(sequence.s_in + s_at + i));
-        state[i] = v.x, state[i + 1] = v.y, state[i + 2] = v.z, state[i + 3] = v.w;
+        const float4 v = __ldcg(reinterpret_cast<const float4*>(from + i));
+        state[c][i] = v.x, state[c][i + 1] = v.y, state[c][i + 2] = v.z, state[c][i + 3] = v.w;
       }
     } else {
 #pragma unroll
-      for (int i = 0; i < kEach; ++i) state[i] = __ldcg(sequence.s_in + s_at + i);
+      for (int i = 0; i < kEach; ++i) state[c][i] = __ldcg(from + i);
     }
   }
 
@@ -115,7 +118,9 @@ __device__ __forceinline__ void delta_item(const Shape& s, const DeviceLayer& la
     const float* const q = values + t * channels;
     float qs[kEach];
     float ks[kEach];
-    float qq = 0, kk = 0, qk = 0, q_state = 0, k_state = 0;
+    float qq = 0, kk = 0, qk = 0;
+    float q_state[kWarpColumns] = {};
+    float k_state[kWarpColumns] = {};
 #pragma unroll
     for (int i = 0; i < kEach; ++i) {
       qs[i] = mine ? q[lane * kEach + i] : 0.0F;
@@ -123,8 +128,11 @@ __device__ __forceinline__ void delta_item(const Shape& s, const DeviceLayer& la
       qq += qs[i] * qs[i];
       kk += ks[i] * ks[i];
       qk += qs[i] * ks[i];
-      q_state += qs[i] * state[i];
-      k_state += ks[i] * state[i];
+#pragma unroll
+      for (int c = 0; c < kWarpColumns; ++c) {
+        q_state[c] += qs[i] * state[c][i];
+        k_state[c] += ks[i] * state[c][i];
+      }
     }
     // The norms' sums and those over S together: y = q (g S) + (q k) · beta (v - k (g S)).
 #pragma unroll
@@ -132,29 +140,41 @@ __device__ __forceinline__ void delta_item(const Shape& s, const DeviceLayer& la
       qq += __shfl_xor_sync(0xFFFFFFFFU, qq, step);
       kk += __shfl_xor_sync(0xFFFFFFFFU, kk, step);
       qk += __shfl_xor_sync(0xFFFFFFFFU, qk, step);
-      q_state += __shfl_xor_sync(0xFFFFFFFFU, q_state, step);
-      k_state += __shfl_xor_sync(0xFFFFFFFFU, k_state, step);
+#pragma unroll
+      for (int c = 0; c < kWarpColumns; ++c) {
+        q_state[c] += __shfl_xor_sync(0xFFFFFFFFU, q_state[c], step);
+        k_state[c] += __shfl_xor_sync(0xFFFFFFFFU, k_state[c], step);
+      }
     }
     const float q_norm = rsqrtf(qq + 1e-6F) * q_scale;
     const float k_norm = rsqrtf(kk + 1e-6F);
     const float beta = gates[2 * t];
     const float decay = gates[2 * t + 1];
-    const float added = beta * (q[2 * s.key_dim + warp] - decay * k_norm * k_state);
-    if (lane == 0) output(t, head * s.value_dim + column, decay * q_norm * q_state + q_norm * k_norm * qk * added);
-    const float each = k_norm * added;
 #pragma unroll
-    for (int i = 0; i < kEach; ++i) state[i] = decay * state[i] + ks[i] * each;
+    for (int c = 0; c < kWarpColumns; ++c) {
+      const auto column = static_cast<std::uint32_t>(c);
+      const float added = beta * (q[2 * s.key_dim + warp * kWarpColumns + column] - decay * k_norm * k_state[c]);
+      if (lane == 0)
+        output(t, head * s.value_dim + first_column + column,
+               decay * q_norm * q_state[c] + q_norm * k_norm * qk * added);
+      const float each = k_norm * added;
+#pragma unroll
+      for (int i = 0; i < kEach; ++i) state[c][i] = decay * state[c][i] + ks[i] * each;
+    }
   }
 
-  if (mine) {
+#pragma unroll
+  for (int c = 0; c < kWarpColumns; ++c) {
+    if (!mine) continue;
+    float* const to = sequence.s_out + s_at + static_cast<std::uint32_t>(c) * s.key_dim;
     if constexpr (kEach % 4 == 0) {
 #pragma unroll
       for (int i = 0; i < kEach; i += 4)
-        *reinterpret_cast<float4*>(sequence.s_out + s_at + i) =
-            make_float4(state[i], state[i + 1], state[i + 2], state[i + 3]);
+        *reinterpret_cast<float4*>(to + i) =
+            make_float4(state[c][i], state[c][i + 1], state[c][i + 2], state[c][i + 3]);
     } else {
 #pragma unroll
-      for (int i = 0; i < kEach; ++i) sequence.s_out[s_at + i] = state[i];
+      for (int i = 0; i < kEach; ++i) to[i] = state[c][i];
     }
   }
   sync_compute();  // the values are written again
@@ -163,16 +183,16 @@ __device__ __forceinline__ void delta_item(const Shape& s, const DeviceLayer& la
 /// With as many of a column's values a lane as key_dim asks for.
 template <typename Shape, typename Input, typename Output>
 __device__ __forceinline__ void delta_item(const Shape& s, const DeviceLayer& layer, const SequenceView& sequence,
-                                           std::uint32_t item, std::uint32_t* scratch, const Input& input,
-                                           const Output& output) {
+                                           std::uint32_t item, std::uint32_t thread, std::uint32_t* scratch,
+                                           const Input& input, const Output& output) {
   if (s.key_dim <= 32) {
-    delta_item<1>(s, layer, sequence, item, scratch, input, output);
+    delta_item<1>(s, layer, sequence, item, thread, scratch, input, output);
   } else if (s.key_dim <= 64) {
-    delta_item<2>(s, layer, sequence, item, scratch, input, output);
+    delta_item<2>(s, layer, sequence, item, thread, scratch, input, output);
   } else if (s.key_dim <= 128) {
-    delta_item<4>(s, layer, sequence, item, scratch, input, output);
+    delta_item<4>(s, layer, sequence, item, thread, scratch, input, output);
   } else {
-    delta_item<8>(s, layer, sequence, item, scratch, input, output);
+    delta_item<8>(s, layer, sequence, item, thread, scratch, input, output);
   }
 }
 
@@ -186,7 +206,7 @@ __device__ __forceinline__ void mix_linear(const Block<C>& b, const DeviceLayer&
   for (std::uint32_t i = b.block; i < each * b.args.sequences; i += b.blocks) {
     const SequenceView& sequence = b.args.sequence[i / each];
     delta_item(
-        s, layer, sequence, i % each, b.scratch,
+        s, layer, sequence, i % each, b.thread, b.scratch,
         [&](std::uint32_t t, std::uint32_t value) {
           return in.load_one((sequence.first + t) * b.args.buffers.in_floats + value);
         },

@@ -83,27 +83,27 @@ template <typename C>
 __device__ __forceinline__ void gather_norm(const Block<C>& b, bool first, const Link<C::kPersistent>& delta,
                                             const float* norm, std::uint32_t units, const float* from, float* to) {
   const auto& s = b.sizes();
-  constexpr int kEach = C::kFixed && C::kRows == 1 ? 1 : kAhead;
+  constexpr int kEach = C::kFixed && C::kRows == 1 ? 1024 / 64 / kWarps : kAhead;
   const std::uint32_t pairs = s.hidden / 2;
   const std::uint32_t batches = s.hidden / 64;
   const auto fragments = b.fragments();
   float2* const x = reinterpret_cast<float2*>(b.x);
-  for (std::uint32_t begin = b.warp; begin < batches * b.rows(); begin += kWarps * kEach) {
+  const std::uint32_t all = batches * b.rows();
+  for (std::uint32_t begin = b.warp; begin < all; begin += kWarps * kEach) {
     std::uint32_t pair[kEach];
     float2 added[kEach];
-    int count = 0;
 #pragma unroll
     for (int j = 0; j < kEach; ++j) {
+      // What is not there is asked for in the place of the first, and not used.
       const std::uint32_t batch = begin + kWarps * static_cast<std::uint32_t>(j);
-      pair[j] = b.row0 * pairs + batch * 32 + b.lane;  // rows lie one behind the other
+      pair[j] = b.row0 * pairs + (batch < all ? batch : begin) * 32 + b.lane;  // rows lie one behind the other
       added[j] = make_float2(0, 0);
-      if (batch < batches * b.rows()) count = j + 1;
     }
-    if (!first) delta.load(pair, added, count);
+    if (!first) delta.load(pair, added);
 #pragma unroll
     for (int j = 0; j < kEach; ++j) {
-      if (j >= count) continue;
       const std::uint32_t batch = begin + kWarps * static_cast<std::uint32_t>(j);
+      if (batch >= all) continue;
       const std::uint32_t at = batch * 32 + b.lane;
       float2 value = C::kPersistent ? x[at] : __ldcg(reinterpret_cast<const float2*>(from) + pair[j]);
       value.x += added[j].x;
@@ -134,40 +134,52 @@ __device__ __forceinline__ void gather_norm(const Block<C>& b, bool first, const
 template <typename C>
 __device__ __forceinline__ void gather_gated(const Block<C>& b, const DeviceLayer& layer, std::uint32_t number) {
   const auto& s = b.sizes();
-  constexpr int kEach = C::kFixed ? 2 : kAhead;  // pairs of a head, a lane
+  constexpr int kEach = C::kFixed ? 2 : 4;             // pairs of a head, a lane
+  constexpr int kTasks = C::kFixed ? 16 / kWarps : 1;  // heads that a warp asks for at once
   const auto mixed = b.link(b.args.buffers.mixed, number);
   const auto in = b.link(b.args.buffers.in, number);
   const auto fragments = b.fragments();
   const std::uint32_t pairs = s.value_dim / 2;  // at most 128
-  for (std::uint32_t task = b.warp; task < b.rows() * s.value_heads; task += kWarps) {
-    const std::uint32_t row = task / s.value_heads;
-    const std::uint32_t head = task % s.value_heads;
-    std::uint32_t at[kEach];
-    std::uint32_t gate_at[kEach];
-    float2 y[kEach];
-    float2 z[kEach];
-    int count = 0;
+  const std::uint32_t heads = b.rows() * s.value_heads;
+  for (std::uint32_t begin = b.warp; begin < heads; begin += kWarps * kTasks) {
+    float2 y[kTasks * kEach];
+    float2 z[kTasks * kEach];
+    std::uint32_t at[kTasks * kEach];
+    std::uint32_t gate_at[kTasks * kEach];
 #pragma unroll
-    for (int j = 0; j < kEach; ++j) {
-      const std::uint32_t pair = b.lane + 32 * static_cast<std::uint32_t>(j);
-      at[j] = ((b.row0 + row) * b.args.buffers.mixed_floats + head * s.value_dim) / 2 + pair;
-      gate_at[j] = ((b.row0 + row) * b.args.buffers.in_floats + s.ring_floats() + head * s.value_dim) / 2 + pair;
-      y[j] = make_float2(0, 0);
-      if (pair < pairs) count = j + 1;
+    for (int j = 0; j < kTasks * kEach; ++j) {
+      // What is not there is asked for in the place of the first, and not used.
+      const std::uint32_t task = begin + kWarps * static_cast<std::uint32_t>(j / kEach);
+      const std::uint32_t pair = b.lane + 32 * static_cast<std::uint32_t>(j % kEach);
+      const bool there = task < heads && pair < pairs;
+      const std::uint32_t row = b.row0 + (there ? task : begin) / s.value_heads;
+      const std::uint32_t value = (there ? task : begin) % s.value_heads * pairs + (there ? pair : 0);
+      at[j] = row * b.args.buffers.mixed_floats / 2 + value;
+      gate_at[j] = (row * b.args.buffers.in_floats + s.ring_floats()) / 2 + value;
     }
-    in.load(gate_at, z, count);
-    mixed.load(at, y, count);
-    float square = 0;
+    in.load(gate_at, z);
+    mixed.load(at, y);
 #pragma unroll
-    for (int j = 0; j < kEach; ++j) square += y[j].x * y[j].x + y[j].y * y[j].y;
-    const float scale = rsqrtf(warp_sum(square) / static_cast<float>(s.value_dim) + b.args.sizes.eps);
+    for (int k = 0; k < kTasks; ++k) {
+      const std::uint32_t task = begin + kWarps * static_cast<std::uint32_t>(k);
+      if (task >= heads) continue;
+      float square = 0;
 #pragma unroll
-    for (int j = 0; j < kEach; ++j) {
-      if (j >= count) continue;
-      const std::uint32_t pair = b.lane + 32 * static_cast<std::uint32_t>(j);
-      const float2 weight = __ldg(reinterpret_cast<const float2*>(layer.gated_norm) + pair);
-      fragments.put(row, head * pairs + pair,
-                    make_float2(weight.x * y[j].x * scale * silu(z[j].x), weight.y * y[j].y * scale * silu(z[j].y)));
+      for (int j = 0; j < kEach; ++j) {
+        const float2 v = y[k * kEach + j];
+        if (b.lane + 32 * static_cast<std::uint32_t>(j) < pairs) square += v.x * v.x + v.y * v.y;
+      }
+      const float scale = rsqrtf(warp_sum(square) / static_cast<float>(s.value_dim) + b.args.sizes.eps);
+#pragma unroll
+      for (int j = 0; j < kEach; ++j) {
+        const std::uint32_t pair = b.lane + 32 * static_cast<std::uint32_t>(j);
+        if (pair >= pairs) continue;
+        const float2 v = y[k * kEach + j];
+        const float2 gate = z[k * kEach + j];
+        const float2 weight = __ldg(reinterpret_cast<const float2*>(layer.gated_norm) + pair);
+        fragments.put(task / s.value_heads, task % s.value_heads * pairs + pair,
+                      make_float2(weight.x * v.x * scale * silu(gate.x), weight.y * v.y * scale * silu(gate.y)));
+      }
     }
   }
   pad(fragments, s.z_floats(), layer.out.units, b.thread);
@@ -181,22 +193,21 @@ __device__ __forceinline__ void gather_values(const Block<C>& b, const Link<C::k
                                               const Apply& apply) {
   const auto fragments = b.fragments();
   const std::uint32_t pairs = columns / 2;
-  for (std::uint32_t begin = b.thread; begin < pairs * b.rows(); begin += kThreads * kAhead) {
+  const std::uint32_t all = pairs * b.rows();
+  for (std::uint32_t begin = b.thread; begin < all; begin += kThreads * kAhead) {
     std::uint32_t at[kAhead];
     float2 value[kAhead];
-    int count = 0;
 #pragma unroll
     for (int j = 0; j < kAhead; ++j) {
       const std::uint32_t i = begin + kThreads * static_cast<std::uint32_t>(j);
-      at[j] = address(i / pairs, i % pairs);
-      if (i < pairs * b.rows()) count = j + 1;
+      const std::uint32_t there = i < all ? i : begin;
+      at[j] = address(there / pairs, there % pairs);
     }
-    values.load(at, value, count);
+    values.load(at, value);
 #pragma unroll
     for (int j = 0; j < kAhead; ++j) {
-      if (j >= count) continue;
       const std::uint32_t i = begin + kThreads * static_cast<std::uint32_t>(j);
-      fragments.put(i / pairs, i % pairs, apply(i / pairs, i % pairs, value[j]));
+      if (i < all) fragments.put(i / pairs, i % pairs, apply(i / pairs, i % pairs, value[j]));
     }
   }
   pad(fragments, columns, units, b.thread);

@@ -10,20 +10,51 @@ namespace qwen35::cuda {
 template <typename C>
 __device__ Block<C> make_block(const DecodeArgs& args, const DecodeLayout& layout, std::uint8_t* memory,
                                std::uint32_t row0, std::uint32_t rows) {
-  const std::uint32_t thread = thread_id();
+  const std::uint32_t thread = threadIdx.x;
   return {args,
-          block_id(),
+          blockIdx.x,
           gridDim.x,
           row0,
           rows,
           thread,
           thread % kLanes,
           thread / kLanes,
+          layout.layers != ~0U ? reinterpret_cast<const DeviceLayer*>(memory + layout.layers) : args.layers,
+          layout.sum_floats,
+          layout.stage_bytes,
+          layout.ring_log2,
+          memory + layout.ring,
+          reinterpret_cast<std::uint64_t*>(memory + layout.barriers),
           reinterpret_cast<float*>(memory + layout.totals),
           reinterpret_cast<float*>(memory + layout.rotary),
           reinterpret_cast<float*>(memory + layout.x),
           reinterpret_cast<std::uint32_t*>(memory + layout.scratch),
           reinterpret_cast<float*>(memory + layout.sums)};
+}
+
+/// A persistent block, from the copy of the pass in its memory.
+template <typename C>
+__device__ __forceinline__ Block<C> this_block() {
+  extern __shared__ __align__(128) std::uint8_t memory[];
+  const auto& keep = *reinterpret_cast<const DecodeMemory*>(memory);  // layout.pass is 0
+  return make_block<C>(keep.args, keep.layout, memory, 0, keep.args.rows);
+}
+
+/// A step as a function of its own: all of them in one body ask for more registers than there are, and what is put by
+/// goes through the second-level cache. Returns the ring as the step leaves it.
+template <Step kStep, typename C>
+__device__ __noinline__ WeightRing call_step(std::uint32_t number, WeightRing ring) {
+  const Block<C> b = this_block<C>();
+  if constexpr (kStep == Step::mix) {
+    mix_linear(b, b.layer(number), number);
+  } else if constexpr (kStep == Step::combine) {  // a full layer's mixer
+    mix_full(b, b.layer(number), number);
+    if (b.args.combine != 0) combine(b, number);
+  } else {
+    run_product<kStep>(b, number, ring);
+    if constexpr (kStep == Step::in) sync_compute();  // what the product read is written again
+  }
+  return ring;
 }
 
 /// A whole pass in one kernel: every multiprocessor has one block, which keeps its part of every product, and blocks
@@ -32,49 +63,50 @@ template <typename C>
 __global__ void __launch_bounds__(kThreads, 1)
     decode_pass(const __grid_constant__ DecodeArgs args, const __grid_constant__ DecodeLayout layout) {
   extern __shared__ __align__(128) std::uint8_t memory[];
-  WeightRing ring;
-  ring.stages = memory + layout.ring;
-  ring.full = reinterpret_cast<std::uint64_t*>(memory + layout.barriers);
-  ring.stage_bytes = layout.stage_bytes;
-  ring.log2 = layout.ring_log2;
-
-  const DeviceLayer* layers = args.layers;
-  if (layout.layers != ~0U) {
-    auto* const copy = reinterpret_cast<std::uint32_t*>(memory + layout.layers);
-    const auto* const from = reinterpret_cast<const std::uint32_t*>(args.layers);
-    for (std::uint32_t i = threadIdx.x; i < args.layer_count * sizeof(DeviceLayer) / 4; i += blockDim.x)
-      copy[i] = from[i];
-    layers = reinterpret_cast<const DeviceLayer*>(copy);
-  }
-#if defined(QWEN35_BULK_COPY)
-  if constexpr (C::kRing) ring.init(threadIdx.x);
-#endif
-  __syncthreads();
-
-  // A block anew for each step: see thread_id().
-  const auto self = [&] { return make_block<C>(args, layout, memory, 0, args.rows); };
   {
-    const Block<C> b = self();
-    if constexpr (C::kRing) fetch_ahead(b, layers, layout.sum_floats, ring, 1U << ring.log2);
-    embed(args, b.sizes(), 0, b.rows(), b.x, b.thread);
+    auto* const to = reinterpret_cast<std::uint32_t*>(memory);
+    const auto* const from = reinterpret_cast<const std::uint32_t*>(&args);
+    for (std::uint32_t i = threadIdx.x; i < sizeof(DecodeArgs) / 4; i += kThreads) to[i] = from[i];
+    if (threadIdx.x == 0) reinterpret_cast<DecodeMemory*>(memory)->layout = layout;
+    if (layout.layers != ~0U) {
+      auto* const copy = reinterpret_cast<std::uint32_t*>(memory + layout.layers);
+      const auto* const layers = reinterpret_cast<const std::uint32_t*>(args.layers);
+      for (std::uint32_t i = threadIdx.x; i < args.layer_count * sizeof(DeviceLayer) / 4; i += kThreads)
+        copy[i] = layers[i];
+    }
+  }
+  __syncthreads();
+  WeightRing ring;
+  {
+    const Block<C> b = this_block<C>();
+#if defined(QWEN35_BULK_COPY)
+    if constexpr (C::kRing) {
+      b.ring().init(b.thread);
+      __syncthreads();
+      fetch_ahead(b, ring, 1U << b.ring_log2);
+    }
+#endif
+    embed(b.args, b.sizes(), 0, b.rows(), b.x, b.thread);
     fill_rotary(b);
     sync_compute();
     b.stamp(0);
   }
+  const DeviceLayer* const layers =
+      layout.layers != ~0U ? reinterpret_cast<const DeviceLayer*>(memory + layout.layers) : args.layers;
 #pragma unroll 1
   for (std::uint32_t number = 0; number < args.layer_count; ++number) {
-    const DeviceLayer& layer = layers[number];
-    run_product<Step::in>(self(), layers, layer, number, layout.sum_floats, ring);
-    sync_compute();  // what the product read is written again
-    mix(self(), layer, number);
-    if (!layer.linear && args.combine != 0) combine(self(), number);
-    self().stamp(number * 9 + 3);
-    run_product<Step::out>(self(), layers, layer, number, layout.sum_floats, ring);
-    run_product<Step::gate_up>(self(), layers, layer, number, layout.sum_floats, ring);
-    run_product<Step::down>(self(), layers, layer, number, layout.sum_floats, ring);
+    ring = call_step<Step::in, C>(number, ring);
+    if (layers[number].linear) {
+      ring = call_step<Step::mix, C>(number, ring);
+    } else {
+      ring = call_step<Step::combine, C>(number, ring);
+    }
+    if (args.trace != nullptr && blockIdx.x == 0 && threadIdx.x == 0) args.trace[number * 9 + 3] = clock64();
+    ring = call_step<Step::out, C>(number, ring);
+    ring = call_step<Step::gate_up, C>(number, ring);
+    ring = call_step<Step::down, C>(number, ring);
   }
-  if (args.logits != nullptr)
-    run_product<Step::head>(self(), layers, layers[0], args.layer_count, layout.sum_floats, ring);
+  if (args.logits != nullptr) ring = call_step<Step::head, C>(args.layer_count, ring);
 }
 
 /// One step in a kernel of its own; groups of rows side by side (blockIdx.y).
@@ -91,24 +123,8 @@ __global__ void __launch_bounds__(kThreads, 1)
   const std::uint32_t row0 = blockIdx.y * group_rows;
   if (row0 >= args.rows) return;
   const Block<C> b = make_block<C>(args, layout, memory, row0, min(group_rows, args.rows - row0));
-  const DeviceLayer& layer = args.layers[min(number, args.layer_count - 1)];
   WeightRing none;
-  switch (step) {
-    case Step::in:
-      return run_product<Step::in>(b, args.layers, layer, number, layout.sum_floats, none);
-    case Step::mix:
-      return mix(b, layer, number);
-    case Step::combine:
-      return combine(b, number);
-    case Step::out:
-      return run_product<Step::out>(b, args.layers, layer, number, layout.sum_floats, none);
-    case Step::gate_up:
-      return run_product<Step::gate_up>(b, args.layers, layer, number, layout.sum_floats, none);
-    case Step::down:
-      return run_product<Step::down>(b, args.layers, layer, number, layout.sum_floats, none);
-    default:
-      return run_product<Step::head>(b, args.layers, layer, number, layout.sum_floats, none);
-  }
+  run_step(b, step, number, none);
 }
 
 /// One slice of a layer's S over tokens whose inputs stand in the ring.
@@ -121,7 +137,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   if (!layer.linear) return;
   const auto run = [&](const auto& s) {
     delta_item(
-        s, layer, sequence, blockIdx.x, reinterpret_cast<std::uint32_t*>(memory),
+        s, layer, sequence, blockIdx.x, threadIdx.x, reinterpret_cast<std::uint32_t*>(memory),
         [&](std::uint32_t t, std::uint32_t value) {
           return __ldcg(ring_row(s, sequence, layer.index, sequence.position + t) + value);
         },

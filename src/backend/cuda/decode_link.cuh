@@ -28,25 +28,22 @@ class Link<true> {
     asm volatile("st.relaxed.gpu.global.b64 [%0], %1;" ::"l"(base_ + std::size_t{8} * i), "l"(word));
   }
 
-  /// Values 2 p and 2 p + 1 of kCount pairs p; those from `count` on are left alone. All loads are on their way before
-  /// the first is looked at.
+  /// Values 2 p and 2 p + 1 of kCount pairs p. All loads are on their way before the first is looked at.
   template <int kCount>
-  __device__ void load(const std::uint32_t (&pair)[kCount], float2 (&value)[kCount], int count) const {
-    std::uint64_t first[kCount];
-    std::uint64_t second[kCount];
+  __device__ __forceinline__ void load(const std::uint32_t (&pair)[kCount], float2 (&value)[kCount]) const {
+    std::uint32_t tags;  // bits in which any of them is wrong
+    do {
+      tags = 0;
 #pragma unroll
-    for (int j = 0; j < kCount; ++j) {
-      if (j < count) fetch(pair[j], first[j], second[j]);
-    }
-#pragma unroll
-    for (int j = 0; j < kCount; ++j) {
-      if (j >= count) continue;
-      while (static_cast<std::uint32_t>(first[j] >> 32U) != tag_ ||
-             static_cast<std::uint32_t>(second[j] >> 32U) != tag_)
-        fetch(pair[j], first[j], second[j]);
-      value[j] = make_float2(__uint_as_float(static_cast<std::uint32_t>(first[j])),
-                             __uint_as_float(static_cast<std::uint32_t>(second[j])));
-    }
+      for (int j = 0; j < kCount; ++j) {
+        std::uint32_t first, first_tag, second, second_tag;
+        asm volatile("ld.relaxed.gpu.global.v4.b32 {%0, %1, %2, %3}, [%4];"
+                     : "=r"(first), "=r"(first_tag), "=r"(second), "=r"(second_tag)
+                     : "l"(base_ + std::size_t{16} * pair[j]));
+        value[j] = make_float2(__uint_as_float(first), __uint_as_float(second));
+        tags |= (first_tag ^ tag_) | (second_tag ^ tag_);
+      }
+    } while (tags != 0);
   }
 
   __device__ float load_one(std::uint32_t i) const {
@@ -58,12 +55,6 @@ class Link<true> {
   }
 
  private:
-  __device__ void fetch(std::uint32_t pair, std::uint64_t& first, std::uint64_t& second) const {
-    asm volatile("ld.relaxed.gpu.global.v2.b64 {%0, %1}, [%2];"
-                 : "=l"(first), "=l"(second)
-                 : "l"(base_ + std::size_t{16} * pair));
-  }
-
   char* base_;
   std::uint32_t tag_;
 };
@@ -74,30 +65,15 @@ class Link<false> {
   __device__ Link(void* base, std::uint32_t) : base_(static_cast<float*>(base)) {}
   __device__ void store(std::uint32_t i, float value) const { base_[i] = value; }
   template <int kCount>
-  __device__ void load(const std::uint32_t (&pair)[kCount], float2 (&value)[kCount], int count) const {
+  __device__ __forceinline__ void load(const std::uint32_t (&pair)[kCount], float2 (&value)[kCount]) const {
 #pragma unroll
-    for (int j = 0; j < kCount; ++j) {
-      if (j < count) value[j] = __ldcg(reinterpret_cast<const float2*>(base_) + pair[j]);
-    }
+    for (int j = 0; j < kCount; ++j) value[j] = __ldcg(reinterpret_cast<const float2*>(base_) + pair[j]);
   }
   __device__ float load_one(std::uint32_t i) const { return __ldcg(base_ + i); }
 
  private:
   float* base_;
 };
-
-/// Read anew at each call: what depends on it is worked out where it is needed, not kept over all steps of a pass in
-/// registers that are not there.
-__device__ __forceinline__ std::uint32_t thread_id() {
-  std::uint32_t thread;
-  asm volatile("mov.u32 %0, %%tid.x;" : "=r"(thread));
-  return thread;
-}
-__device__ __forceinline__ std::uint32_t block_id() {
-  std::uint32_t block;
-  asm volatile("mov.u32 %0, %%ctaid.x;" : "=r"(block));
-  return block;
-}
 
 /// Waits for the kThreads that compute; the warp that fetches weights goes on.
 __device__ inline void sync_compute() { asm volatile("bar.sync 1, %0;" ::"n"(kThreads) : "memory"); }

@@ -59,12 +59,22 @@ struct Block {
   std::uint32_t block, blocks;
   std::uint32_t row0, count;  ///< the group of rows
   std::uint32_t thread, lane, warp;
+  const DeviceLayer* layers;
+  std::uint32_t sum_floats;
+  std::uint32_t stage_bytes, ring_log2;
+  std::uint8_t* stages;
+  std::uint64_t* full;
   float* totals;
   float* rotary;
   float* x;
   std::uint32_t* scratch;
   float* sums;
 
+  /// Layer `number`; the first one for the head, which does not look at it.
+  [[nodiscard]] __device__ const DeviceLayer& layer(std::uint32_t number) const {
+    return layers[number < args.layer_count ? number : 0];
+  }
+  [[nodiscard]] __device__ RingMemory ring() const { return {stages, full, stage_bytes, ring_log2}; }
   [[nodiscard]] __device__ __forceinline__ decltype(auto) sizes() const { return shape_of<typename C::Shape>(args); }
   [[nodiscard]] __device__ std::uint32_t rows() const { return C::kRows != 0 ? C::kRows : count; }
   [[nodiscard]] __device__ Fragments<C::kRows> fragments() const { return {scratch, count}; }

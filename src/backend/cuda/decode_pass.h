@@ -6,7 +6,7 @@
 
 namespace qwen35::cuda {
 
-/// Threads of a block that compute.
+/// Threads of a block.
 inline constexpr std::uint32_t kThreads = 512;
 inline constexpr std::uint32_t kWarps = kThreads / kLanes;
 
@@ -56,6 +56,7 @@ struct DecodeArgs {
 
 /// Memory of a block: byte offsets, decided on the host.
 struct DecodeLayout {
+  std::uint32_t pass;      ///< a copy of what the kernel was given (DecodeMemory)
   std::uint32_t barriers;  ///< one a stage of the ring
   std::uint32_t layers;    ///< a copy of the layers, or ~0
   std::uint32_t totals;    ///< rows × (hidden / 64) floats, or heads' scales
@@ -67,6 +68,12 @@ struct DecodeLayout {
   std::uint32_t ring;
   std::uint32_t stage_bytes, ring_log2;
   std::uint32_t bytes;
+};
+
+/// What a persistent block keeps of its parameters, in its memory: read from there they take no registers.
+struct DecodeMemory {
+  DecodeArgs args;
+  DecodeLayout layout;
 };
 
 enum class Step : std::uint32_t { in, mix, combine, out, gate_up, down, head };

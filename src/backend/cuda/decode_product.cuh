@@ -50,17 +50,20 @@ struct Waves {
 };
 
 /// Stages of weights in a block's memory, in the order of the pass, filled ahead by the bulk copy engine whatever the
-/// threads wait for: weights depend on nothing. A wave's stages are filled anew as soon as all have read them. Counts
-/// are from the kernel's beginning.
+/// threads wait for: weights depend on nothing. A wave's stages are filled anew as soon as all have read them. Stages
+/// are counted from the kernel's beginning.
 struct WeightRing {
-  std::uint8_t* stages = nullptr;  ///< 1 << log2 of them
-  std::uint64_t* full = nullptr;   ///< barriers: a stage's bytes have come
-  std::uint32_t stage_bytes = 0;
-  std::uint32_t log2 = 0;
   std::uint32_t next = 0;     ///< the number of the product's first stage
   std::uint32_t fetched = 0;  ///< stages asked for; this and the next two only in the warp that fetches
   std::uint32_t product = 0;  ///< of the pass, whose stages are being asked for
   std::uint32_t at = 0;       ///< how many of them have been
+};
+
+struct RingMemory {
+  std::uint8_t* stages;  ///< 1 << log2 of them
+  std::uint64_t* full;   ///< barriers: a stage's bytes have come
+  std::uint32_t stage_bytes;
+  std::uint32_t log2;
 
   [[nodiscard]] __device__ std::uint32_t slot(std::uint32_t n) const { return n & ((1U << log2) - 1U); }
 
@@ -97,24 +100,23 @@ struct WeightRing {
 #endif
 };
 
-/// The activations of 128 columns in a lane's registers.
+/// Sums of a lane's token's activations over each group of 128 columns. The activations themselves are read anew for
+/// each unit: kept in registers they would push everything else out.
 template <int kBits, int kGroup>
-struct Columns {
+struct GroupSums {
   static constexpr int kGroups = kBits == 16 ? 1 : 128 / kGroup;
-  uint4 x[8];
-  float sum[kGroups];  ///< of its token's columns of a group of weights
+  float sum[kGroups];
 
   template <std::uint32_t kRows>
-  __device__ __forceinline__ void load(const Fragments<kRows>& from, std::uint32_t block, std::uint32_t lane) {
-#pragma unroll
-    for (std::uint32_t step = 0; step < 8; ++step) x[step] = from.get(block * 8 + step, lane);
+  __device__ __forceinline__ void load(const Fragments<kRows>& x, std::uint32_t block, std::uint32_t lane) {
     if constexpr (kBits != 16) {
       constexpr std::uint32_t kOnes = 0x3C003C00U;
 #pragma unroll
       for (int group = 0; group < kGroups; ++group) {
         float total[4] = {0, 0, 0, 0};
 #pragma unroll
-        for (int step = 0; step < 8 / kGroups; ++step) mma(total, x[group * (8 / kGroups) + step], kOnes, kOnes);
+        for (int i = 0; i < 8 / kGroups; ++i)
+          mma(total, x.get(block * 8 + static_cast<std::uint32_t>(group * (8 / kGroups) + i), lane), kOnes, kOnes);
         sum[group] = total[0] + total[2];
       }
     }
@@ -124,60 +126,58 @@ struct Columns {
 /// A unit times its columns, for the two rows (2 (lane % 4) and the next) and the token (lane / 4) of this lane.
 /// Quantised weights go in as 1024 + q, which costs nothing to make; the 1024 leave with the bias, in float32: scale ·
 /// Σ (1024 + q) x + (bias - 1024 · scale) · Σ x.
-template <int kBits, int kGroup>
+template <int kBits, int kGroup, std::uint32_t kRows>
 __device__ __forceinline__ float2 multiply(const Unit<kBits, kGroup>& unit, const std::uint8_t* scales,
-                                           const Columns<kBits, kGroup>& columns) {
-  if constexpr (kBits == 16) {
-    float even[4] = {0, 0, 0, 0};  // two chains: each product waits for the one before it
-    float odd[4] = {0, 0, 0, 0};
+                                           const Fragments<kRows>& x, std::uint32_t block, std::uint32_t lane,
+                                           const GroupSums<kBits, kGroup>& sums) {
+  constexpr int kGroups = kBits == 16 ? 2 : GroupSums<kBits, kGroup>::kGroups;  // chains: a product waits for the last
+  constexpr int kSteps = 8 / kGroups;
+  float sum[kGroups][4] = {};
 #pragma unroll
-    for (int step = 0; step < 8; step += 2) {
-      mma(even, columns.x[step], unit.raw(2 * step), unit.raw(2 * step + 1));
-      mma(odd, columns.x[step + 1], unit.raw(2 * step + 2), unit.raw(2 * step + 3));
-    }
-    // Of the high halves and of the low ones.
-    return make_float2((even[0] + odd[0]) + (even[2] + odd[2]), (even[1] + odd[1]) + (even[3] + odd[3]));
-  } else {
-    constexpr int kGroups = Columns<kBits, kGroup>::kGroups;
-    constexpr int kSteps = 8 / kGroups;
-    float2 y = make_float2(0, 0);
+  for (int i = 0; i < kSteps; ++i) {
 #pragma unroll
     for (int group = 0; group < kGroups; ++group) {
-      float sum[4] = {0, 0, 0, 0};
+      const int step = group * kSteps + i;
+      mma(sum[group], x.get(block * 8 + static_cast<std::uint32_t>(step), lane), unit.raw(2 * step),
+          unit.raw(2 * step + 1));
+    }
+  }
+  float2 y = make_float2(0, 0);
 #pragma unroll
-      for (int i = 0; i < kSteps; ++i) {
-        const int step = group * kSteps + i;
-        mma(sum, columns.x[step], unit.raw(2 * step), unit.raw(2 * step + 1));
-      }
+  for (int group = 0; group < kGroups; ++group) {
+    const float2 all =
+        make_float2(sum[group][0] + sum[group][2], sum[group][1] + sum[group][3]);  // high and low halves
+    if constexpr (kBits == 16) {
+      y.x += all.x;
+      y.y += all.y;
+    } else {
       const float2 first = __half22float2(reinterpret_cast<const __half2*>(scales)[group]);
       const float2 second = __half22float2(reinterpret_cast<const __half2*>(scales)[kGroups + group]);
-      const float x = columns.sum[group];
-      y.x = fmaf(first.x, sum[0] + sum[2], fmaf(fmaf(-1024.0F, first.x, first.y), x, y.x));
-      y.y = fmaf(second.x, sum[1] + sum[3], fmaf(fmaf(-1024.0F, second.x, second.y), x, y.y));
+      y.x = fmaf(first.x, all.x, fmaf(fmaf(-1024.0F, first.x, first.y), sums.sum[group], y.x));
+      y.y = fmaf(second.x, all.y, fmaf(fmaf(-1024.0F, second.x, second.y), sums.sum[group], y.y));
     }
-    return y;
   }
+  return y;
 }
 
 /// Where in a unit the scales of a lane's two rows begin.
 template <int kBits, int kGroup>
 __device__ __forceinline__ const std::uint8_t* scales_of(const std::uint8_t* unit, std::uint32_t lane) {
   if constexpr (kBits == 16) return unit;
-  return unit + value_bytes(kBits) + lane % 4 * (2 * Columns<kBits, kGroup>::kGroups * 4);
+  return unit + value_bytes(kBits) + lane % 4 * (2 * GroupSums<kBits, kGroup>::kGroups * 4);
 }
 
 /// One wave's stages. `per_tile`: units of a tile.
 template <typename C, int kBits, int kGroup>
 __device__ __forceinline__ void run_stages(const Matrix& m, std::uint32_t per_tile, std::uint32_t first_tile,
                                            std::uint32_t units, const Fragments<C::kRows>& x, float* sums,
-                                           const WeightRing& ring) {
+                                           const RingMemory& ring, std::uint32_t stage0, std::uint32_t thread) {
   constexpr std::uint32_t kUnitBytes = value_bytes(kBits) + scale_bytes(kBits, kBits == 16 ? 64 : kGroup);
-  const std::uint32_t thread = thread_id();
   const std::uint32_t lane = thread % kLanes;
   const std::uint32_t warp = thread / kLanes;
   const std::uint32_t stages = (units + kStageUnits - 1) / kStageUnits;
   const std::uint8_t* const base = m.data + std::size_t{first_tile} * per_tile * kUnitBytes;
-  Columns<kBits, kGroup> columns;
+  GroupSums<kBits, kGroup> group_sums;
   std::uint32_t loaded = ~0U;
   Unit<kBits, kGroup> ahead;  // without a ring: what the next turn takes is on its way during this one
   if (!C::kRing && warp < units) ahead.load_values(base + std::size_t{warp} * kUnitBytes, lane);
@@ -186,24 +186,24 @@ __device__ __forceinline__ void run_stages(const Matrix& m, std::uint32_t per_ti
     const std::uint32_t unit = stage * kStageUnits + warp % kStageUnits;
     const std::uint32_t block = unit % per_tile;
     if (unit < units && block != loaded) {
-      columns.load(x, block, lane);
+      group_sums.load(x, block, lane);
       loaded = block;
     }
     float2 sum = make_float2(0, 0);
     if constexpr (C::kRing) {
 #if defined(QWEN35_BULK_COPY)
-      const std::uint8_t* const at = ring.take(ring.next + stage) + warp % kStageUnits * kUnitBytes;
+      const std::uint8_t* const at = ring.take(stage0 + stage) + warp % kStageUnits * kUnitBytes;
       if (unit < units) {
         Unit<kBits, kGroup> weights;
         weights.load_values(at, lane);
-        sum = multiply(weights, scales_of<kBits, kGroup>(at, lane), columns);
+        sum = multiply(weights, scales_of<kBits, kGroup>(at, lane), x, block, lane, group_sums);
       }
 #endif
     } else if (unit < units) {
       const Unit<kBits, kGroup> weights = ahead;
       const std::uint8_t* const at = base + std::size_t{unit} * kUnitBytes;
       if (unit + kWarps < units) ahead.load_values(at + kWarps * kUnitBytes, lane);
-      sum = multiply(weights, scales_of<kBits, kGroup>(at, lane), columns);
+      sum = multiply(weights, scales_of<kBits, kGroup>(at, lane), x, block, lane, group_sums);
     }
     if (unit < units && lane / 4 < x.rows())
       *reinterpret_cast<float2*>(sums + (unit * x.rows() + lane / 4) * kTileRows + lane % 4 * 2) = sum;
@@ -213,14 +213,14 @@ __device__ __forceinline__ void run_stages(const Matrix& m, std::uint32_t per_ti
 template <typename C>
 __device__ __forceinline__ void run_any_stages(const Matrix& m, std::uint32_t per_tile, std::uint32_t first_tile,
                                                std::uint32_t units, const Fragments<C::kRows>& x, float* sums,
-                                               const WeightRing& ring) {
+                                               const RingMemory& ring, std::uint32_t stage0, std::uint32_t thread) {
   if constexpr (C::kBits != 0) {
-    run_stages<C, C::kBits, C::kGroup>(m, per_tile, first_tile, units, x, sums, ring);
+    run_stages<C, C::kBits, C::kGroup>(m, per_tile, first_tile, units, x, sums, ring, stage0, thread);
   } else {
     switch (m.bits * 256 + m.group) {
-#define QWEN35_FORMAT(bits, group)                                             \
-  case bits * 256 + group:                                                     \
-    run_stages<C, bits, group>(m, per_tile, first_tile, units, x, sums, ring); \
+#define QWEN35_FORMAT(bits, group)                                                             \
+  case bits * 256 + group:                                                                     \
+    run_stages<C, bits, group>(m, per_tile, first_tile, units, x, sums, ring, stage0, thread); \
     break;
       QWEN35_FORMAT(16, 0)
       QWEN35_FORMAT(4, 32)
@@ -265,17 +265,18 @@ __device__ __forceinline__ float add_units(const float* sums, std::uint32_t unit
 /// too. kUnits: units of a tile, or 0: known at run time. All kThreads come here together and may read what others
 /// wrote before; they leave without waiting.
 template <typename C, std::uint32_t kUnits, bool kPairs, typename Refill, typename Emit>
-__device__ __forceinline__ void product(const Matrix& m, const Fragments<C::kRows>& x, std::uint32_t block,
-                                        std::uint32_t blocks, float* sums, std::uint32_t sum_floats, WeightRing& ring,
+__device__ __forceinline__ void product(const Matrix& m, const Fragments<C::kRows>& x, std::uint32_t thread,
+                                        std::uint32_t block, std::uint32_t blocks, float* sums,
+                                        std::uint32_t sum_floats, const RingMemory& memory, WeightRing& ring,
                                         const Refill& refill, const Emit& emit) {
   const std::uint32_t per_tile = kUnits != 0 ? kUnits : m.units;
   const Waves waves(m, per_tile, block, blocks, x.rows(), sum_floats,
-                    C::kRing ? (1U << ring.log2) / 2 : ~0U / kStageUnits);
+                    C::kRing ? (1U << memory.log2) / 2 : ~0U / kStageUnits);
   constexpr std::uint32_t kOutputs = kPairs ? kTileRows / 2 : kTileRows;
 #pragma unroll 1
   for (std::uint32_t first = waves.tiles.begin; first < waves.tiles.end; first += waves.tiles_each) {
     const std::uint32_t count = min(waves.tiles_each, waves.tiles.end - first);
-    run_any_stages<C>(m, per_tile, first, count * per_tile, x, sums, ring);
+    run_any_stages<C>(m, per_tile, first, count * per_tile, x, sums, memory, ring.next, thread);
     sync_compute();
     if constexpr (C::kRing) {
       const std::uint32_t stages = waves.stages_of(count);
@@ -283,7 +284,7 @@ __device__ __forceinline__ void product(const Matrix& m, const Fragments<C::kRow
       refill(stages);
     }
 #pragma unroll 1
-    for (std::uint32_t i = thread_id(); i < count * x.rows() * kOutputs; i += kThreads) {
+    for (std::uint32_t i = thread; i < count * x.rows() * kOutputs; i += kThreads) {
       const std::uint32_t row = i % kOutputs;
       const std::uint32_t token = i / kOutputs % x.rows();
       const std::uint32_t tile = i / kOutputs / x.rows();

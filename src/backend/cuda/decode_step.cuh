@@ -102,16 +102,15 @@ __device__ inline Step product_step(std::uint32_t i) {
 
 /// The last warp asks for the next `count` stages of the pass.
 template <typename C>
-__device__ __forceinline__ void fetch_ahead(const Block<C>& b, const DeviceLayer* layers, std::uint32_t sum_floats,
-                                            WeightRing& ring, std::uint32_t count) {
+__device__ __forceinline__ void fetch_ahead(const Block<C>& b, WeightRing& ring, std::uint32_t count) {
 #if defined(QWEN35_BULK_COPY)
   if (b.warp != kWarps - 1) return;
   const std::uint32_t products = b.args.layer_count * 4 + (b.args.logits != nullptr ? 1 : 0);
   while (count > 0 && ring.product < products) {
     const std::uint32_t number = ring.product / 4;
     const bool head = number == b.args.layer_count;
-    const Matrix& m = matrix_of(b.args, layers[head ? 0 : number], head ? Step::head : product_step(ring.product % 4));
-    const Waves waves(m, m.units, b.block, b.blocks, b.rows(), sum_floats, (1U << ring.log2) / 2);
+    const Matrix& m = matrix_of(b.args, b.layer(number), head ? Step::head : product_step(ring.product % 4));
+    const Waves waves(m, m.units, b.block, b.blocks, b.rows(), b.sum_floats, (1U << b.ring_log2) / 2);
     const std::uint32_t now = min(count, waves.stages - ring.at);
     const std::uint32_t all = (waves.tiles.end - waves.tiles.begin) * m.units;
     for (std::uint32_t i = b.lane; i < now; i += kLanes) {
@@ -119,8 +118,8 @@ __device__ __forceinline__ void fetch_ahead(const Block<C>& b, const DeviceLayer
       const std::uint32_t begin = wave * waves.tiles_each * m.units;
       const std::uint32_t unit = begin + (ring.at + i) % waves.stages_each * kStageUnits;
       const std::uint32_t end = min(begin + waves.tiles_each * m.units, all);
-      ring.fetch(ring.fetched + i, m.data + (std::size_t{waves.tiles.begin} * m.units + unit) * m.unit_bytes,
-                 min(kStageUnits, end - unit) * m.unit_bytes);
+      b.ring().fetch(ring.fetched + i, m.data + (std::size_t{waves.tiles.begin} * m.units + unit) * m.unit_bytes,
+                     min(kStageUnits, end - unit) * m.unit_bytes);
     }
     ring.fetched += now;
     ring.at += now;
@@ -135,8 +134,8 @@ __device__ __forceinline__ void fetch_ahead(const Block<C>& b, const DeviceLayer
 
 /// A step that is a product, for this block's rows and tiles.
 template <Step kStep, typename C>
-__device__ __forceinline__ void run_product(const Block<C>& b, const DeviceLayer* layers, const DeviceLayer& layer,
-                                            std::uint32_t number, std::uint32_t sum_floats, WeightRing& ring) {
+__device__ __forceinline__ void run_product(const Block<C>& b, std::uint32_t number, WeightRing& ring) {
+  const DeviceLayer& layer = b.layer(number);
   constexpr std::uint32_t kUnits = [] {
     if constexpr (C::kFixed) {
       return columns_of(typename C::Shape{}, kStep) / kUnitColumns;
@@ -152,8 +151,8 @@ __device__ __forceinline__ void run_product(const Block<C>& b, const DeviceLayer
   gather<kStep>(b, layer, number);
   b.stamp(number * 9 + kStamp);
   product<C, kUnits, kStep == Step::gate_up>(
-      m, b.fragments(), b.block, b.blocks, b.sums, sum_floats, ring,
-      [&](std::uint32_t stages) { fetch_ahead(b, layers, sum_floats, ring, stages); },
+      m, b.fragments(), b.thread, b.block, b.blocks, b.sums, b.sum_floats, b.ring(), ring,
+      [&](std::uint32_t stages) { fetch_ahead(b, ring, stages); },
       [&](std::uint32_t tile, std::uint32_t tile_row, std::uint32_t row, float sum, float sum4) {
         leave<kStep>(b, layer, number, m, tile, tile_row, b.row0 + row, sum, sum4);
       });
@@ -162,11 +161,33 @@ __device__ __forceinline__ void run_product(const Block<C>& b, const DeviceLayer
 
 /// What a layer does between its first product and its second, in the steps that other blocks wait for.
 template <typename C>
-__device__ __forceinline__ void mix(const Block<C>& b, const DeviceLayer& layer, std::uint32_t number) {
+__device__ __forceinline__ void mix(const Block<C>& b, std::uint32_t number) {
+  const DeviceLayer& layer = b.layer(number);
   if (layer.linear) {
     mix_linear(b, layer, number);
   } else {
     mix_full(b, layer, number);
+  }
+}
+
+template <typename C>
+__device__ __forceinline__ void run_step(const Block<C>& b, Step step, std::uint32_t number, WeightRing& ring) {
+  switch (step) {
+    case Step::in:
+      return run_product<Step::in>(b, number, ring);
+    case Step::mix:
+      return mix(b, number);
+    case Step::combine:
+      if (b.args.combine != 0) combine(b, number);
+      return;
+    case Step::out:
+      return run_product<Step::out>(b, number, ring);
+    case Step::gate_up:
+      return run_product<Step::gate_up>(b, number, ring);
+    case Step::down:
+      return run_product<Step::down>(b, number, ring);
+    default:
+      return run_product<Step::head>(b, number, ring);
   }
 }
 
