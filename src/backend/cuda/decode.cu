@@ -22,11 +22,6 @@ constexpr std::uint32_t kSumBytes = 16384;
 
 std::uint32_t aligned(std::uint32_t bytes) { return (bytes + 127) / 128 * 128; }
 
-std::uint32_t most_log2() {
-  const char* const asked = std::getenv("RINGLOG");
-  return asked == nullptr ? 6U : static_cast<std::uint32_t>(std::atoi(asked));
-}
-
 enum class Design { persistent, graph, launches };
 
 /// For measuring, and for finding faults: QWEN35_CUDA_DECODE = persistent, graph or launches.
@@ -102,6 +97,7 @@ struct Decoder::Impl {
     blocks = std::min(static_cast<std::uint32_t>(info.multiprocessors), tiles);
   }
   ~Impl() {
+    if (life != device_life()) return;  // they went with the device
     for (auto& [key, graph] : graphs) (void)cudaGraphExecDestroy(graph);
   }
   Impl(const Impl&) = delete;
@@ -139,7 +135,7 @@ struct Decoder::Impl {
     l.ring = at;
     l.stage_bytes = unit_bytes * kStageUnits;
     if (persistent && ring) {
-      while (l.ring_log2 < most_log2() && at + (std::uint64_t{l.stage_bytes} << (l.ring_log2 + 1)) <= info.shared_bytes)
+      while (l.ring_log2 < 5 && at + (std::uint64_t{l.stage_bytes} << (l.ring_log2 + 1)) <= info.shared_bytes)
         ++l.ring_log2;
       // Half of the ring holds a wave, at least one tile. Where it does not fit, fewer rows do.
       const std::uint32_t least = 2 * (widest / kUnitColumns + kStageUnits - 1) / kStageUnits;
@@ -240,7 +236,10 @@ struct Decoder::Impl {
   void launch_step(const DecodeLayout& l, std::uint32_t groups, std::uint32_t number, Step step, cudaStream_t stream) {
     const bool rows = step != Step::mix && step != Step::combine;
     cudaLaunchConfig_t config{};
-    config.gridDim = dim3(static_cast<std::uint32_t>(info.multiprocessors), rows ? groups : 1);
+    // A product of many groups: each has its share of the multiprocessors, so that its activations are read by few
+    // blocks and all groups go side by side.
+    const auto all = static_cast<std::uint32_t>(info.multiprocessors);
+    config.gridDim = rows ? dim3(std::max(all / groups, 1U), groups) : dim3(all);
     config.blockDim = dim3(kThreads);
     config.dynamicSmemBytes = l.bytes;
     config.stream = stream;
@@ -309,7 +308,8 @@ struct Decoder::Impl {
   std::uint32_t group = 0;  ///< rows that a block computes together
   std::uint32_t blocks = 0;
   std::uint32_t tag = 1;
-  DeviceMemory trace;  ///< empty unless somebody measures
+  std::uint64_t life = device_life();  ///< in which the graphs were made
+  DeviceMemory trace;                  ///< empty unless somebody measures
   DeviceMemory layers;
   DeviceMemory args_memory;
   Links tagged;

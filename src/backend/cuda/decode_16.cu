@@ -1,3 +1,4 @@
+#define QWEN35_FAST_KERNELS 1
 #include "backend/cuda/decode_kernels.cuh"
 
 namespace qwen35::cuda {

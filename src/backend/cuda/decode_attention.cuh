@@ -52,6 +52,12 @@ __device__ __forceinline__ void norm_and_rotate(const Block<C>& b, const Link<C:
     const std::uint32_t pair = b.lane + 32 * static_cast<std::uint32_t>(j);
     at[j] = (row * b.args.buffers.in_floats + from) / 2 + (pair < pairs ? pair : 0);
   }
+  float2 weights[kEach];  // on the way while the values are waited for
+#pragma unroll
+  for (int j = 0; j < kEach; ++j) {
+    const std::uint32_t pair = b.lane + 32 * static_cast<std::uint32_t>(j);
+    weights[j] = pair < pairs ? __ldg(reinterpret_cast<const float2*>(norm) + pair) : make_float2(0, 0);
+  }
   in.load(at, value);
   float square = 0;
 #pragma unroll
@@ -64,7 +70,7 @@ __device__ __forceinline__ void norm_and_rotate(const Block<C>& b, const Link<C:
   for (int j = 0; j < kEach; ++j) {
     const std::uint32_t pair = b.lane + 32 * static_cast<std::uint32_t>(j);
     if (pair >= pairs) continue;
-    const float2 weight = __ldg(reinterpret_cast<const float2*>(norm) + pair);
+    const float2 weight = weights[j];
     reinterpret_cast<float2*>(staged)[pair] = make_float2(value[j].x * scale * weight.x, value[j].y * scale * weight.y);
   }
   __syncwarp();

@@ -105,11 +105,13 @@ __device__ __forceinline__ void delta_item(const Shape& s, const DeviceLayer& la
     for (std::uint32_t t = 0; t < sequence.count; ++t) values[t * channels + i] = silu(taps.step(input(t, channel)));
   }
   if (warp == kWarps - 1 && lane < sequence.count) {
+    const float bias = __ldg(layer.dt_bias + head);
+    const float rate = __ldg(layer.decay + head);
     const float b = input(lane, s.conv_channels() + head);
-    const float a = input(lane, s.conv_channels() + s.value_heads + head) + __ldg(layer.dt_bias + head);
+    const float a = input(lane, s.conv_channels() + s.value_heads + head) + bias;
     const float softplus = a > 20 ? a : log1pf(expf(a));
     gates[2 * lane] = sigmoid(b);
-    gates[2 * lane + 1] = expf(-__ldg(layer.decay + head) * softplus);
+    gates[2 * lane + 1] = expf(-rate * softplus);
   }
   sync_compute();
 

@@ -89,6 +89,17 @@ __device__ __forceinline__ void gather_norm(const Block<C>& b, bool first, const
   const auto fragments = b.fragments();
   float2* const x = reinterpret_cast<float2*>(b.x);
   const std::uint32_t all = batches * b.rows();
+  // The norm's weights come from far away: they are asked for before the values are waited for. Where a warp has the
+  // same columns of every row, it keeps them.
+  constexpr bool kKeep = C::kFixed;
+  constexpr int kKept = kKeep ? static_cast<int>(1024 / 64 / kWarps) : 1;
+  float2 weights[kKept];
+#pragma unroll
+  for (int j = 0; j < kKept; ++j) {
+    if (kKeep)
+      weights[j] = __ldg(reinterpret_cast<const float2*>(norm) +
+                         (b.warp + kWarps * static_cast<std::uint32_t>(j)) * 32 + b.lane);
+  }
   for (std::uint32_t begin = b.warp; begin < all; begin += kWarps * kEach) {
     std::uint32_t pair[kEach];
     float2 added[kEach];
@@ -118,9 +129,9 @@ __device__ __forceinline__ void gather_norm(const Block<C>& b, bool first, const
   for (std::uint32_t batch = b.warp; batch < batches * b.rows(); batch += kWarps) {
     const std::uint32_t row = batch / batches;
     const std::uint32_t pair = batch % batches * 32 + b.lane;
-    const float2 weight = __ldg(reinterpret_cast<const float2*>(norm) + pair);
+    const float2 weight = kKeep && kKept == 1 ? weights[0] : __ldg(reinterpret_cast<const float2*>(norm) + pair);
     float total = 0;
-#pragma unroll 16
+#pragma unroll 8
     for (std::uint32_t i = 0; i < batches; ++i) total += b.totals[row * batches + i];
     const float scale = rsqrtf(total / static_cast<float>(s.hidden) + b.args.sizes.eps);
     const float2 value = x[batch * 32 + b.lane];
@@ -141,6 +152,12 @@ __device__ __forceinline__ void gather_gated(const Block<C>& b, const DeviceLaye
   const auto fragments = b.fragments();
   const std::uint32_t pairs = s.value_dim / 2;  // at most 128
   const std::uint32_t heads = b.rows() * s.value_heads;
+  float2 weights[kEach];  // on the way while the values are waited for
+#pragma unroll
+  for (int j = 0; j < kEach; ++j) {
+    const std::uint32_t pair = b.lane + 32 * static_cast<std::uint32_t>(j);
+    weights[j] = pair < pairs ? __ldg(reinterpret_cast<const float2*>(layer.gated_norm) + pair) : make_float2(0, 0);
+  }
   for (std::uint32_t begin = b.warp; begin < heads; begin += kWarps * kTasks) {
     float2 y[kTasks * kEach];
     float2 z[kTasks * kEach];
@@ -176,7 +193,7 @@ __device__ __forceinline__ void gather_gated(const Block<C>& b, const DeviceLaye
         if (pair >= pairs) continue;
         const float2 v = y[k * kEach + j];
         const float2 gate = z[k * kEach + j];
-        const float2 weight = __ldg(reinterpret_cast<const float2*>(layer.gated_norm) + pair);
+        const float2 weight = weights[j];
         fragments.put(task / s.value_heads, task % s.value_heads * pairs + pair,
                       make_float2(weight.x * v.x * scale * silu(gate.x), weight.y * v.y * scale * silu(gate.y)));
       }

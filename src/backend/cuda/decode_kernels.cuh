@@ -5,6 +5,11 @@
 #include "backend/cuda/decode_kernels.h"
 #include "backend/cuda/decode_step.cuh"
 
+// Kernels for a fixed shape are chosen from compute capability 9.0 on only: before it they are compiled to nothing.
+#if !defined(QWEN35_FAST_KERNELS) || !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
+#define QWEN35_DECODE_HERE 1
+#endif
+
 namespace qwen35::cuda {
 
 template <typename C>
@@ -62,6 +67,7 @@ __device__ __noinline__ WeightRing call_step(std::uint32_t number, WeightRing ri
 template <typename C>
 __global__ void __launch_bounds__(kThreads, 1)
     decode_pass(const __grid_constant__ DecodeArgs args, const __grid_constant__ DecodeLayout layout) {
+#if defined(QWEN35_DECODE_HERE)
   extern __shared__ __align__(128) std::uint8_t memory[];
   {
     auto* const to = reinterpret_cast<std::uint32_t*>(memory);
@@ -107,6 +113,7 @@ __global__ void __launch_bounds__(kThreads, 1)
     ring = call_step<Step::down, C>(number, ring);
   }
   if (args.logits != nullptr) ring = call_step<Step::head, C>(args.layer_count, ring);
+#endif
 }
 
 /// One step in a kernel of its own; groups of rows side by side (blockIdx.y).
@@ -114,6 +121,7 @@ template <typename C>
 __global__ void __launch_bounds__(kThreads, 1)
     decode_step(const DecodeArgs* __restrict__ pass, const __grid_constant__ DecodeLayout layout,
                 std::uint32_t group_rows, std::uint32_t number, Step step) {
+#if defined(QWEN35_DECODE_HERE)
   extern __shared__ __align__(128) std::uint8_t memory[];
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
@@ -125,6 +133,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   const Block<C> b = make_block<C>(args, layout, memory, row0, min(group_rows, args.rows - row0));
   WeightRing none;
   run_step(b, step, number, none);
+#endif
 }
 
 /// One slice of a layer's S over tokens whose inputs stand in the ring.

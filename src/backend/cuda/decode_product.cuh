@@ -126,38 +126,43 @@ struct GroupSums {
 /// A unit times its columns, for the two rows (2 (lane % 4) and the next) and the token (lane / 4) of this lane.
 /// Quantised weights go in as 1024 + q, which costs nothing to make; the 1024 leave with the bias, in float32: scale ·
 /// Σ (1024 + q) x + (bias - 1024 · scale) · Σ x.
-template <int kBits, int kGroup, std::uint32_t kRows>
-__device__ __forceinline__ float2 multiply(const Unit<kBits, kGroup>& unit, const std::uint8_t* scales,
-                                           const Fragments<kRows>& x, std::uint32_t block, std::uint32_t lane,
-                                           const GroupSums<kBits, kGroup>& sums) {
+/// kUnits units of the same columns at once; `scales`: where each one's begin.
+template <int kUnits, int kBits, int kGroup, std::uint32_t kRows>
+__device__ __forceinline__ void multiply(const Unit<kBits, kGroup> (&unit)[kUnits],
+                                         const std::uint8_t* const (&scales)[kUnits], const Fragments<kRows>& x,
+                                         std::uint32_t block, std::uint32_t lane, const GroupSums<kBits, kGroup>& sums,
+                                         float2 (&y)[kUnits]) {
   constexpr int kGroups = kBits == 16 ? 2 : GroupSums<kBits, kGroup>::kGroups;  // chains: a product waits for the last
   constexpr int kSteps = 8 / kGroups;
-  float sum[kGroups][4] = {};
+  float sum[kUnits][kGroups][4] = {};
 #pragma unroll
   for (int i = 0; i < kSteps; ++i) {
 #pragma unroll
     for (int group = 0; group < kGroups; ++group) {
       const int step = group * kSteps + i;
-      mma(sum[group], x.get(block * 8 + static_cast<std::uint32_t>(step), lane), unit.raw(2 * step),
-          unit.raw(2 * step + 1));
-    }
-  }
-  float2 y = make_float2(0, 0);
+      const uint4 columns = x.get(block * 8 + static_cast<std::uint32_t>(step), lane);
 #pragma unroll
-  for (int group = 0; group < kGroups; ++group) {
-    const float2 all =
-        make_float2(sum[group][0] + sum[group][2], sum[group][1] + sum[group][3]);  // high and low halves
-    if constexpr (kBits == 16) {
-      y.x += all.x;
-      y.y += all.y;
-    } else {
-      const float2 first = __half22float2(reinterpret_cast<const __half2*>(scales)[group]);
-      const float2 second = __half22float2(reinterpret_cast<const __half2*>(scales)[kGroups + group]);
-      y.x = fmaf(first.x, all.x, fmaf(fmaf(-1024.0F, first.x, first.y), sums.sum[group], y.x));
-      y.y = fmaf(second.x, all.y, fmaf(fmaf(-1024.0F, second.x, second.y), sums.sum[group], y.y));
+      for (int u = 0; u < kUnits; ++u) mma(sum[u][group], columns, unit[u].raw(2 * step), unit[u].raw(2 * step + 1));
     }
   }
-  return y;
+#pragma unroll
+  for (int u = 0; u < kUnits; ++u) {
+    y[u] = make_float2(0, 0);
+#pragma unroll
+    for (int group = 0; group < kGroups; ++group) {
+      const float(&part)[4] = sum[u][group];
+      const float2 all = make_float2(part[0] + part[2], part[1] + part[3]);  // of the high halves and of the low ones
+      if constexpr (kBits == 16) {
+        y[u].x += all.x;
+        y[u].y += all.y;
+      } else {
+        const float2 first = __half22float2(reinterpret_cast<const __half2*>(scales[u])[group]);
+        const float2 second = __half22float2(reinterpret_cast<const __half2*>(scales[u])[kGroups + group]);
+        y[u].x = fmaf(first.x, all.x, fmaf(fmaf(-1024.0F, first.x, first.y), sums.sum[group], y[u].x));
+        y[u].y = fmaf(second.x, all.y, fmaf(fmaf(-1024.0F, second.x, second.y), sums.sum[group], y[u].y));
+      }
+    }
+  }
 }
 
 /// Where in a unit the scales of a lane's two rows begin.
@@ -177,36 +182,73 @@ __device__ __forceinline__ void run_stages(const Matrix& m, std::uint32_t per_ti
   const std::uint32_t warp = thread / kLanes;
   const std::uint32_t stages = (units + kStageUnits - 1) / kStageUnits;
   const std::uint8_t* const base = m.data + std::size_t{first_tile} * per_tile * kUnitBytes;
+  const auto leave = [&](std::uint32_t unit, float2 sum) {
+    if (lane / 4 < x.rows())
+      *reinterpret_cast<float2*>(sums + (unit * x.rows() + lane / 4) * kTileRows + lane % 4 * 2) = sum;
+  };
+  constexpr std::uint32_t kStep = kWarps / kStageUnits;
   GroupSums<kBits, kGroup> group_sums;
   std::uint32_t loaded = ~0U;
-  Unit<kBits, kGroup> ahead;  // without a ring: what the next turn takes is on its way during this one
-  if (!C::kRing && warp < units) ahead.load_values(base + std::size_t{warp} * kUnitBytes, lane);
-#pragma unroll 1
-  for (std::uint32_t stage = warp / kStageUnits; stage < stages; stage += kWarps / kStageUnits) {
-    const std::uint32_t unit = stage * kStageUnits + warp % kStageUnits;
-    const std::uint32_t block = unit % per_tile;
-    if (unit < units && block != loaded) {
+  if constexpr (C::kRing) {
+#if defined(QWEN35_BULK_COPY)
+    const std::uint32_t part = warp % kStageUnits * kUnitBytes;
+    std::uint32_t stage = warp / kStageUnits;
+    // Two units at a time where they meet the same columns: their products do not wait for each other.
+    if (per_tile == kStageUnits) {
+      const std::uint32_t block = warp % kStageUnits;
       group_sums.load(x, block, lane);
       loaded = block;
-    }
-    float2 sum = make_float2(0, 0);
-    if constexpr (C::kRing) {
-#if defined(QWEN35_BULK_COPY)
-      const std::uint8_t* const at = ring.take(stage0 + stage) + warp % kStageUnits * kUnitBytes;
-      if (unit < units) {
-        Unit<kBits, kGroup> weights;
-        weights.load_values(at, lane);
-        sum = multiply(weights, scales_of<kBits, kGroup>(at, lane), x, block, lane, group_sums);
+#pragma unroll 1
+      for (; stage + kStep < stages; stage += 2 * kStep) {
+        const std::uint8_t* const first = ring.take(stage0 + stage) + part;
+        Unit<kBits, kGroup> weights[2];
+        weights[0].load_values(first, lane);
+        const std::uint8_t* const second = ring.take(stage0 + stage + kStep) + part;
+        weights[1].load_values(second, lane);
+        const std::uint8_t* const scales[2] = {scales_of<kBits, kGroup>(first, lane),
+                                               scales_of<kBits, kGroup>(second, lane)};
+        float2 sum[2];
+        multiply(weights, scales, x, block, lane, group_sums, sum);
+        leave(stage * kStageUnits + block, sum[0]);
+        leave((stage + kStep) * kStageUnits + block, sum[1]);
       }
+    }
+#pragma unroll 1
+    for (; stage < stages; stage += kStep) {
+      const std::uint32_t unit = stage * kStageUnits + warp % kStageUnits;
+      if (unit >= units) continue;
+      const std::uint32_t block = unit % per_tile;
+      if (block != loaded) {
+        group_sums.load(x, block, lane);
+        loaded = block;
+      }
+      const std::uint8_t* const at = ring.take(stage0 + stage) + part;
+      Unit<kBits, kGroup> weights[1];
+      weights[0].load_values(at, lane);
+      const std::uint8_t* const scales[1] = {scales_of<kBits, kGroup>(at, lane)};
+      float2 sum[1];
+      multiply(weights, scales, x, block, lane, group_sums, sum);
+      leave(unit, sum[0]);
+    }
 #endif
-    } else if (unit < units) {
-      const Unit<kBits, kGroup> weights = ahead;
+  } else {
+    Unit<kBits, kGroup> ahead;  // what the next turn takes is on its way during this one
+    if (warp < units) ahead.load_values(base + std::size_t{warp} * kUnitBytes, lane);
+#pragma unroll 1
+    for (std::uint32_t unit = warp; unit < units; unit += kWarps) {
+      const std::uint32_t block = unit % per_tile;
+      if (block != loaded) {
+        group_sums.load(x, block, lane);
+        loaded = block;
+      }
+      const Unit<kBits, kGroup> weights[1] = {ahead};
       const std::uint8_t* const at = base + std::size_t{unit} * kUnitBytes;
       if (unit + kWarps < units) ahead.load_values(at + kWarps * kUnitBytes, lane);
-      sum = multiply(weights, scales_of<kBits, kGroup>(at, lane), x, block, lane, group_sums);
+      const std::uint8_t* const scales[1] = {scales_of<kBits, kGroup>(at, lane)};
+      float2 sum[1];
+      multiply(weights, scales, x, block, lane, group_sums, sum);
+      leave(unit, sum[0]);
     }
-    if (unit < units && lane / 4 < x.rows())
-      *reinterpret_cast<float2*>(sums + (unit * x.rows() + lane / 4) * kTileRows + lane % 4 * 2) = sum;
   }
 }
 
@@ -243,19 +285,17 @@ __device__ __forceinline__ void run_any_stages(const Matrix& m, std::uint32_t pe
 }
 
 /// The sum of a row's units, four strands side by side.
-template <std::uint32_t kUnits>
 __device__ __forceinline__ float add_units(const float* sums, std::uint32_t units, std::uint32_t stride) {
   float strand[4] = {0, 0, 0, 0};
-  if constexpr (kUnits != 0) {
+  std::uint32_t unit = 0;
+#pragma unroll 1
+  for (; unit + 4 <= units; unit += 4) {
 #pragma unroll
-    for (std::uint32_t unit = 0; unit < kUnits; ++unit) strand[unit & 3U] += sums[unit * stride];
-  } else {
-    std::uint32_t unit = 0;
-    for (; unit + 4 <= units; unit += 4) {
+    for (std::uint32_t i = 0; i < 4; ++i) strand[i] += sums[(unit + i) * stride];
+  }
 #pragma unroll
-      for (std::uint32_t i = 0; i < 4; ++i) strand[i] += sums[(unit + i) * stride];
-    }
-    for (std::uint32_t i = 0; unit + i < units; ++i) strand[i & 3U] += sums[(unit + i) * stride];
+  for (std::uint32_t i = 0; i < 3; ++i) {
+    if (unit + i < units) strand[i] += sums[(unit + i) * stride];
   }
   return (strand[0] + strand[1]) + (strand[2] + strand[3]);
 }
@@ -289,8 +329,8 @@ __device__ __forceinline__ void product(const Matrix& m, const Fragments<C::kRow
       const std::uint32_t token = i / kOutputs % x.rows();
       const std::uint32_t tile = i / kOutputs / x.rows();
       const float* const at = sums + (tile * per_tile * x.rows() + token) * kTileRows + row;
-      const float sum = add_units<kUnits>(at, per_tile, x.rows() * kTileRows);
-      const float sum4 = kPairs ? add_units<kUnits>(at + 4, per_tile, x.rows() * kTileRows) : 0.0F;
+      const float sum = add_units(at, per_tile, x.rows() * kTileRows);
+      const float sum4 = kPairs ? add_units(at + 4, per_tile, x.rows() * kTileRows) : 0.0F;
       emit(first + tile, row, token, sum, sum4);
     }
     if (first + waves.tiles_each < waves.tiles.end) sync_compute();  // the sums are written again
