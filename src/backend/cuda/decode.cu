@@ -120,6 +120,7 @@ struct Decoder::Impl {
     l.pass = persistent ? take(sizeof(DecodeMemory)) : 0;
     l.barriers = take(64 * 8);
     l.layers = persistent && layer_bytes() <= 16384 ? take(layer_bytes()) : ~0U;
+    l.waves = take(persistent ? (static_cast<std::uint32_t>(model.layers.size()) * 4 + 1) * kWavesBytes : 0);
     l.totals = take(rows * (s.hidden / 64) * 4);
     l.rotary = take(rows * s.rotary_dim * 4);
     l.x = take(rows * s.hidden * 4);

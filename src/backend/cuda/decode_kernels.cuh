@@ -25,6 +25,7 @@ __device__ Block<C> make_block(const DecodeArgs& args, const DecodeLayout& layou
           thread % kLanes,
           thread / kLanes,
           layout.layers != ~0U ? reinterpret_cast<const DeviceLayer*>(memory + layout.layers) : args.layers,
+          reinterpret_cast<Waves*>(memory + layout.waves),
           layout.sum_floats,
           layout.stage_bytes,
           layout.ring_log2,
@@ -88,7 +89,14 @@ __global__ void __launch_bounds__(kThreads, 1)
 #if defined(QWEN35_BULK_COPY)
     if constexpr (C::kRing) {
       b.ring().init(b.thread);
-      __syncthreads();
+    }
+#endif
+    // Worked out once, all at the same time: they are full of divisions.
+    for (std::uint32_t i = b.thread; i < args.layer_count * 4 + 1; i += kThreads)
+      b.waves[i] = product_waves(b, product_matrix(b, i));
+    __syncthreads();
+#if defined(QWEN35_BULK_COPY)
+    if constexpr (C::kRing) {
       fetch_ahead(b, ring, 1U << b.ring_log2);
     }
 #endif

@@ -60,6 +60,7 @@ struct Block {
   std::uint32_t row0, count;  ///< the group of rows
   std::uint32_t thread, lane, warp;
   const DeviceLayer* layers;
+  Waves* waves;  ///< persistent: of every product of the pass
   std::uint32_t sum_floats;
   std::uint32_t stage_bytes, ring_log2;
   std::uint8_t* stages;

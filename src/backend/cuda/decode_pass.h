@@ -54,11 +54,15 @@ struct DecodeArgs {
   std::uint8_t sequence_of[kPassRows];
 };
 
+/// Of a product's share that a block knows by heart (decode_product.cuh).
+inline constexpr std::uint32_t kWavesBytes = 24;
+
 /// Memory of a block: byte offsets, decided on the host.
 struct DecodeLayout {
   std::uint32_t pass;      ///< a copy of what the kernel was given (DecodeMemory)
   std::uint32_t barriers;  ///< one a stage of the ring
   std::uint32_t layers;    ///< a copy of the layers, or ~0
+  std::uint32_t waves;     ///< 4 × layers + 1 of Waves, kWavesBytes each
   std::uint32_t totals;    ///< rows × (hidden / 64) floats, or heads' scales
   std::uint32_t rotary;    ///< rows × rotary_dim floats: cosine, sine
   std::uint32_t x;         ///< rows × hidden floats

@@ -34,6 +34,7 @@ struct Waves {
   std::uint32_t stages_each;  ///< of a full wave
   std::uint32_t stages;       ///< of all
 
+  Waves() = default;
   /// A wave's sums must fit the block's memory, and its stages half of the ring.
   __device__ Waves(const Matrix& m, std::uint32_t per_tile, std::uint32_t block, std::uint32_t blocks,
                    std::uint32_t rows, std::uint32_t sum_floats, std::uint32_t wave_stages)
@@ -47,7 +48,22 @@ struct Waves {
   [[nodiscard]] __device__ std::uint32_t stages_of(std::uint32_t count) const {
     return (count * units + kStageUnits - 1) / kStageUnits;
   }
+  /// The units of stage `i`, counted from the first tile's first.
+  struct Units {
+    std::uint32_t begin, end;
+  };
+  [[nodiscard]] __device__ Units units_of(std::uint32_t i) const {
+    const std::uint32_t all = (tiles.end - tiles.begin) * units;
+    const std::uint32_t each = tiles_each * units;
+    if (stages <= stages_each || each % kStageUnits == 0)  // one behind the other
+      return {i * kStageUnits, min((i + 1) * kStageUnits, all)};
+    const std::uint32_t wave = i / stages_each * each;
+    const std::uint32_t begin = wave + i % stages_each * kStageUnits;
+    return {begin, min(min(begin + kStageUnits, wave + each), all)};
+  }
 };
+
+static_assert(sizeof(Waves) == kWavesBytes);
 
 /// Stages of weights in a block's memory, in the order of the pass, filled ahead by the bulk copy engine whatever the
 /// threads wait for: weights depend on nothing. A wave's stages are filled anew as soon as all have read them. Stages
@@ -252,35 +268,32 @@ __device__ __forceinline__ void run_stages(const Matrix& m, std::uint32_t per_ti
   }
 }
 
+/// Any format: a function of its own, so that every format is compiled once a kernel and not once a step.
 template <typename C>
-__device__ __forceinline__ void run_any_stages(const Matrix& m, std::uint32_t per_tile, std::uint32_t first_tile,
-                                               std::uint32_t units, const Fragments<C::kRows>& x, float* sums,
-                                               const RingMemory& ring, std::uint32_t stage0, std::uint32_t thread) {
-  if constexpr (C::kBits != 0) {
-    run_stages<C, C::kBits, C::kGroup>(m, per_tile, first_tile, units, x, sums, ring, stage0, thread);
-  } else {
-    switch (m.bits * 256 + m.group) {
+__device__ __noinline__ void run_any_stages(const Matrix& m, std::uint32_t per_tile, std::uint32_t first_tile,
+                                            std::uint32_t units, const Fragments<C::kRows>& x, float* sums,
+                                            const RingMemory& ring, std::uint32_t stage0, std::uint32_t thread) {
+  switch (m.bits * 256 + m.group) {
 #define QWEN35_FORMAT(bits, group)                                                             \
   case bits * 256 + group:                                                                     \
     run_stages<C, bits, group>(m, per_tile, first_tile, units, x, sums, ring, stage0, thread); \
     break;
-      QWEN35_FORMAT(16, 0)
-      QWEN35_FORMAT(4, 32)
-      QWEN35_FORMAT(4, 64)
-      QWEN35_FORMAT(4, 128)
-      QWEN35_FORMAT(5, 32)
-      QWEN35_FORMAT(5, 64)
-      QWEN35_FORMAT(5, 128)
-      QWEN35_FORMAT(6, 32)
-      QWEN35_FORMAT(6, 64)
-      QWEN35_FORMAT(6, 128)
-      QWEN35_FORMAT(8, 32)
-      QWEN35_FORMAT(8, 64)
-      QWEN35_FORMAT(8, 128)
+    QWEN35_FORMAT(16, 0)
+    QWEN35_FORMAT(4, 32)
+    QWEN35_FORMAT(4, 64)
+    QWEN35_FORMAT(4, 128)
+    QWEN35_FORMAT(5, 32)
+    QWEN35_FORMAT(5, 64)
+    QWEN35_FORMAT(5, 128)
+    QWEN35_FORMAT(6, 32)
+    QWEN35_FORMAT(6, 64)
+    QWEN35_FORMAT(6, 128)
+    QWEN35_FORMAT(8, 32)
+    QWEN35_FORMAT(8, 64)
+    QWEN35_FORMAT(8, 128)
 #undef QWEN35_FORMAT
-      default:
-        break;  // there are no others: PackedModel makes them
-    }
+    default:
+      break;  // there are no others: PackedModel makes them
   }
 }
 
@@ -305,18 +318,19 @@ __device__ __forceinline__ float add_units(const float* sums, std::uint32_t unit
 /// too. kUnits: units of a tile, or 0: known at run time. All kThreads come here together and may read what others
 /// wrote before; they leave without waiting.
 template <typename C, std::uint32_t kUnits, bool kPairs, typename Refill, typename Emit>
-__device__ __forceinline__ void product(const Matrix& m, const Fragments<C::kRows>& x, std::uint32_t thread,
-                                        std::uint32_t block, std::uint32_t blocks, float* sums,
-                                        std::uint32_t sum_floats, const RingMemory& memory, WeightRing& ring,
+__device__ __forceinline__ void product(const Matrix& m, const Fragments<C::kRows>& x, const Waves& waves,
+                                        std::uint32_t thread, float* sums, const RingMemory& memory, WeightRing& ring,
                                         const Refill& refill, const Emit& emit) {
   const std::uint32_t per_tile = kUnits != 0 ? kUnits : m.units;
-  const Waves waves(m, per_tile, block, blocks, x.rows(), sum_floats,
-                    C::kRing ? (1U << memory.log2) / 2 : ~0U / kStageUnits);
   constexpr std::uint32_t kOutputs = kPairs ? kTileRows / 2 : kTileRows;
 #pragma unroll 1
   for (std::uint32_t first = waves.tiles.begin; first < waves.tiles.end; first += waves.tiles_each) {
     const std::uint32_t count = min(waves.tiles_each, waves.tiles.end - first);
-    run_any_stages<C>(m, per_tile, first, count * per_tile, x, sums, memory, ring.next, thread);
+    if constexpr (C::kBits != 0) {
+      run_stages<C, C::kBits, C::kGroup>(m, per_tile, first, count * per_tile, x, sums, memory, ring.next, thread);
+    } else {
+      run_any_stages<C>(m, per_tile, first, count * per_tile, x, sums, memory, ring.next, thread);
+    }
     sync_compute();
     if constexpr (C::kRing) {
       const std::uint32_t stages = waves.stages_of(count);

@@ -100,6 +100,21 @@ __device__ inline Step product_step(std::uint32_t i) {
   return i == 0 ? Step::in : i == 1 ? Step::out : i == 2 ? Step::gate_up : Step::down;
 }
 
+/// Product `i` of a pass, four a layer and the head.
+template <typename C>
+__device__ __forceinline__ const Matrix& product_matrix(const Block<C>& b, std::uint32_t i) {
+  const std::uint32_t number = i / 4;
+  const bool head = number == b.args.layer_count;
+  return matrix_of(b.args, b.layer(head ? 0 : number), head ? Step::head : product_step(i % 4));
+}
+
+/// How this block takes product `i`.
+template <typename C>
+__device__ __forceinline__ Waves product_waves(const Block<C>& b, const Matrix& m) {
+  return Waves(m, m.units, b.block, b.blocks, b.rows(), b.sum_floats,
+               C::kRing ? (1U << b.ring_log2) / 2 : ~0U / kStageUnits);
+}
+
 /// The last warp asks for the next `count` stages of the pass.
 template <typename C>
 __device__ __forceinline__ void fetch_ahead(const Block<C>& b, WeightRing& ring, std::uint32_t count) {
@@ -107,19 +122,14 @@ __device__ __forceinline__ void fetch_ahead(const Block<C>& b, WeightRing& ring,
   if (b.warp != kWarps - 1) return;
   const std::uint32_t products = b.args.layer_count * 4 + (b.args.logits != nullptr ? 1 : 0);
   while (count > 0 && ring.product < products) {
-    const std::uint32_t number = ring.product / 4;
-    const bool head = number == b.args.layer_count;
-    const Matrix& m = matrix_of(b.args, b.layer(number), head ? Step::head : product_step(ring.product % 4));
-    const Waves waves(m, m.units, b.block, b.blocks, b.rows(), b.sum_floats, (1U << b.ring_log2) / 2);
+    const Waves waves = b.waves[ring.product];
+    const Matrix& m = product_matrix(b, ring.product);
     const std::uint32_t now = min(count, waves.stages - ring.at);
-    const std::uint32_t all = (waves.tiles.end - waves.tiles.begin) * m.units;
+    const std::uint8_t* const from = m.data + std::size_t{waves.tiles.begin} * m.units * m.unit_bytes;
     for (std::uint32_t i = b.lane; i < now; i += kLanes) {
-      const std::uint32_t wave = (ring.at + i) / waves.stages_each;
-      const std::uint32_t begin = wave * waves.tiles_each * m.units;
-      const std::uint32_t unit = begin + (ring.at + i) % waves.stages_each * kStageUnits;
-      const std::uint32_t end = min(begin + waves.tiles_each * m.units, all);
-      b.ring().fetch(ring.fetched + i, m.data + (std::size_t{waves.tiles.begin} * m.units + unit) * m.unit_bytes,
-                     min(kStageUnits, end - unit) * m.unit_bytes);
+      const Waves::Units units = waves.units_of(ring.at + i);
+      b.ring().fetch(ring.fetched + i, from + std::size_t{units.begin} * m.unit_bytes,
+                     (units.end - units.begin) * m.unit_bytes);
     }
     ring.fetched += now;
     ring.at += now;
@@ -150,9 +160,10 @@ __device__ __forceinline__ void run_product(const Block<C>& b, std::uint32_t num
                                                                             : 8;
   gather<kStep>(b, layer, number);
   b.stamp(number * 9 + kStamp);
+  constexpr std::uint32_t kIndex = kStep == Step::out ? 1 : kStep == Step::gate_up ? 2 : kStep == Step::down ? 3 : 0;
   product<C, kUnits, kStep == Step::gate_up>(
-      m, b.fragments(), b.thread, b.block, b.blocks, b.sums, b.sum_floats, b.ring(), ring,
-      [&](std::uint32_t stages) { fetch_ahead(b, ring, stages); },
+      m, b.fragments(), C::kPersistent ? b.waves[number * 4 + kIndex] : product_waves(b, m), b.thread, b.sums, b.ring(),
+      ring, [&](std::uint32_t stages) { fetch_ahead(b, ring, stages); },
       [&](std::uint32_t tile, std::uint32_t tile_row, std::uint32_t row, float sum, float sum4) {
         leave<kStep>(b, layer, number, m, tile, tile_row, b.row0 + row, sum, sum4);
       });
