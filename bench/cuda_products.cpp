@@ -41,7 +41,7 @@ constexpr Product kProducts[] = {
     {"out", 1024, 2048, 24, Product::Kind::add},         {"gate_up", 7168, 1024, 24, Product::Kind::swiglu},
     {"down", 1024, 3584, 24, Product::Kind::add},
 };
-constexpr const char* kShapeNames[] = {"256x128", "128x128", "128x64", "64x64", "64x32", "chosen"};
+constexpr const char* kShapeNames[] = {"256x128", "128x128", "128x64", "64x64", "64x32", "chosen", "split"};
 
 /// Microseconds of one call, the median of five rounds of `repeats`.
 double time_of(const std::function<void(std::uint32_t)>& call, std::uint32_t repeats) {
@@ -109,12 +109,15 @@ void run(const std::vector<std::uint32_t>& counts) {
         for (const Product& product : kProducts) {
           Matrix matrix = matrix_of(product, bits);
           const double operations = 2.0 * product.rows * product.columns * tokens * (single ? 1 : 2);
-          for (int s = 0; s <= kProductShapes; ++s) {
+          for (int s = 0; s <= kProductShapes + 1; ++s) {
             auto shape = static_cast<ProductShape>(s);
             const bool chosen = shape == ProductShape::automatic;
-            if (single && chosen) continue;
+            // What a pass of less than a chunk takes, where it is another than the chosen one.
+            const bool has_split = tokens < 64 && product.kind == Product::Kind::add && split_of(matrix).parts > 1;
+            if (shape == ProductShape::split && !has_split) continue;
+            if (single && (chosen || shape == ProductShape::split)) continue;
             if (single && shape != ProductShape::r256_t128 && shape != ProductShape::r64_t32) continue;
-            if (!chosen && !products.has(shape)) continue;
+            if (!chosen && shape != ProductShape::split && !products.has(shape)) continue;
             const std::uint32_t stride = product.columns;
             const HalfPair x{activations.as<__half>(),
                              single ? nullptr : activations.as<__half>() + std::size_t{tokens} * stride, stride};
@@ -132,7 +135,7 @@ void run(const std::vector<std::uint32_t>& counts) {
                   }
                 },
                 repeats);
-            if (chosen) total += us * product.layers;
+            if (chosen ? !has_split : shape == ProductShape::split) total += us * product.layers;
             std::printf("%-10s %-8s %10.2f %10.1f %6.1f%%", product.name, kShapeNames[s], us, operations / us / 1e6,
                         100 * operations / us * 1e6 / kPeak);
             if (chosen) std::printf("  = %s", kShapeNames[static_cast<int>(products.choose(matrix, tokens))]);

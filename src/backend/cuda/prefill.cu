@@ -101,6 +101,10 @@ struct Prefill::Impl {
     if (sizes.linear_layers > 0) linear.grow(wanted, sizes.z_floats(), stream);
     if (sizes.full_layers > 0) full.grow(wanted, sizes.heads * sizes.head_dim, stream);
     h.grow(wanted, sizes.intermediate, stream);
+    for (const DeviceLayer& layer : model.layers) {
+      products.reserve_split(layer.out, kChunk - 1);
+      products.reserve_split(layer.down, kChunk - 1);
+    }
     room = wanted;
   }
 };
@@ -119,6 +123,8 @@ const float* Prefill::run(const SequenceView& sequence, std::span<const TokenId>
   Impl& m = *impl_;
   const ModelSizes& sizes = m.model.sizes;
   const std::uint32_t count = sequence.count;
+  // Fewer tokens than a chunk leave most of the GPU idle in matrices of few rows.
+  const ProductShape narrow = count < kChunk ? ProductShape::split : ProductShape::automatic;
   m.grow(count, stream);
   m.staging.copy(tokens, m.ids.as<TokenId>(), stream);
   auto* x = m.x.as<float>();
@@ -134,10 +140,10 @@ const float* Prefill::run(const SequenceView& sequence, std::span<const TokenId>
     } else {
       m.attention.run(layer, in, sequence, mixed.hi, mixed.lo, mixed.stride, stream);
     }
-    m.products.add(layer.out, mixed, count, 1, x, sizes.hidden, stream);
+    m.products.add(layer.out, mixed, count, 1, x, sizes.hidden, stream, narrow);
     norm_rows(x, layer.post_norm, sizes.eps, sizes.hidden, count, m.normed.pair, stream, m.early);
     m.products.swiglu(layer.gate_up, m.normed.pair, count, m.h.pair, stream);
-    m.products.add(layer.down, m.h.pair, count, 1 / kSwigluFactor, x, sizes.hidden, stream);
+    m.products.add(layer.down, m.h.pair, count, 1 / kSwigluFactor, x, sizes.hidden, stream, narrow);
   }
   return x;
 }
@@ -145,7 +151,8 @@ const float* Prefill::run(const SequenceView& sequence, std::span<const TokenId>
 std::size_t Prefill::memory_bytes() const {
   const Impl& m = *impl_;
   return m.ids.bytes() + m.x.bytes() + m.in.bytes() + m.normed.memory.bytes() + m.linear.memory.bytes() +
-         m.full.memory.bytes() + m.h.memory.bytes() + m.delta_rule.memory_bytes() + m.attention.memory_bytes();
+         m.full.memory.bytes() + m.h.memory.bytes() + m.products.memory_bytes() + m.delta_rule.memory_bytes() +
+         m.attention.memory_bytes();
 }
 
 }  // namespace qwen35::cuda

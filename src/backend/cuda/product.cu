@@ -1,5 +1,6 @@
 #include <qwen35/error.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <string>
 
@@ -28,21 +29,51 @@ ProductEntry find(std::uint32_t bits, ProductShape shape, Products::Path path, b
   }
 }
 
-/// What a block of a shape costs beside others of its kind, in cycles.
+/// Microseconds of a shape's blocks, fitted to what bench/cuda_products.cpp measures on an H100 with hi and lo.
+struct BlockCost {
+  float alone;   ///< a unit (128 columns), however few blocks a multiprocessor has
+  float shared;  ///< a unit of one of several blocks that keep a multiprocessor busy
+  float begin;   ///< the launch, the first and the last steps
+};
 struct ShapeCost {
   ProductShape shape;
   std::uint32_t rows, tokens;
-  float rate;      ///< share of the tensor cores' speed when several blocks share a multiprocessor's time
-  float alone;     ///< the same for a multiprocessor's only block
-  float overhead;  ///< before the first and after the last product
+  std::uint32_t resident;    ///< blocks that a multiprocessor has at a time
+  BlockCost halves, quanta;  ///< 16 bits; fewer
 };
 constexpr std::array<ShapeCost, kProductShapes> kCosts{{
-    {ProductShape::r256_t128, 256, 128, 0.85F, 0.85F, 5000},
-    {ProductShape::r128_t128, 128, 128, 0.8F, 0.7F, 2500},
-    {ProductShape::r128_t64, 128, 64, 0.7F, 0.6F, 1800},
-    {ProductShape::r64_t64, 64, 64, 0.6F, 0.4F, 1500},
-    {ProductShape::r64_t32, 64, 32, 0.45F, 0.3F, 1200},
+    {ProductShape::r256_t128, 256, 128, 1, {4.6F, 1.6F, 0.6F}, {2.6F, 4.5F, 0.2F}},
+    {ProductShape::r128_t128, 128, 128, 2, {2.6F, 1.75F, 5.8F}, {2.65F, 1.85F, 4.8F}},
+    {ProductShape::r128_t64, 128, 64, 2, {1.75F, 1.17F, 5.7F}, {1.9F, 1.22F, 1.3F}},
+    {ProductShape::r64_t64, 64, 64, 3, {1.27F, 0.7F, 12.7F}, {1.47F, 0.635F, 7.1F}},
+    {ProductShape::r64_t32, 64, 32, 2, {1.2F, 0.65F, 3.3F}, {0.1F, 0.52F, 8.8F}},
 }};
+
+constexpr std::uint32_t kSumThreads = 128;
+
+/// Adds the parts of a split product up, first to last. Thread: a row of the matrix; blockIdx.y: a token.
+__global__ void __launch_bounds__(kSumThreads)
+    sum_parts_kernel(const float* partials, std::uint32_t parts, std::uint32_t rows, std::uint32_t tokens, float factor,
+                     bool add, float* out, std::uint32_t out_stride) {
+  let_next_begin();
+  const std::uint32_t row = blockIdx.x * kSumThreads + threadIdx.x;
+  const std::uint32_t token = blockIdx.y;
+  const float* from = partials + std::size_t{token} * rows + row;
+  float* at = out + std::size_t{token} * out_stride + row;
+  wait_for_previous();
+  if (row >= rows) return;
+  const float before = add ? *at : 0.0F;
+  float values[kMostParts];  // all on their way before the first is used
+#pragma unroll
+  for (std::uint32_t p = 0; p < kMostParts; ++p) {
+    values[p] = p < parts ? from[std::size_t{p} * tokens * rows] : 0.0F;
+  }
+  float sum = values[0];
+#pragma unroll
+  for (std::uint32_t p = 1; p < kMostParts; ++p) sum += values[p];
+  const float value = sum * factor;
+  *at = add ? before + value : value;
+}
 
 }  // namespace
 
@@ -60,7 +91,7 @@ Products::Products(const DeviceInfo& device, Path path)
     : multiprocessors_(device.multiprocessors), path_(path), early_(device.major >= 9) {}
 
 bool Products::has(ProductShape shape) const {
-  return shape != ProductShape::automatic && product_entry<16>(shape, path_, false).kernel != nullptr;
+  return shape < ProductShape::automatic && product_entry<16>(shape, path_, false).kernel != nullptr;
 }
 
 ProductShape Products::choose(const Matrix& w, std::uint32_t tokens) const {
@@ -69,11 +100,14 @@ ProductShape Products::choose(const Matrix& w, std::uint32_t tokens) const {
   for (const ShapeCost& cost : kCosts) {
     if (!has(cost.shape)) continue;
     const std::uint32_t blocks = (w.rows + cost.rows - 1) / cost.rows * ((tokens + cost.tokens - 1) / cost.tokens);
+    // Rounds of as many blocks as fit, then what is left, spread evenly.
     const auto processors = static_cast<std::uint32_t>(multiprocessors_);
-    const auto rounds = static_cast<float>((blocks + processors - 1) / processors);
-    // A multiprocessor adds 2048 products a cycle; hi and lo.
-    const float cycles = static_cast<float>(cost.rows * cost.tokens) * static_cast<float>(w.units) * 128 * 2 / 2048;
-    const float time = rounds * cycles / (rounds > 1 ? cost.rate : cost.alone) + rounds * cost.overhead;
+    const std::uint32_t rounds = blocks / (processors * cost.resident);
+    const std::uint32_t left = (blocks % (processors * cost.resident) + processors - 1) / processors;
+    const BlockCost& of = w.bits == 16 ? cost.halves : cost.quanta;
+    float unit = static_cast<float>(rounds) * std::max(of.alone, static_cast<float>(cost.resident) * of.shared);
+    if (left > 0) unit += std::max(of.alone, static_cast<float>(left) * of.shared);
+    const float time = of.begin + static_cast<float>(w.units) * unit;
     if (least == 0 || time < least) {
       least = time;
       best = cost.shape;
@@ -84,7 +118,42 @@ ProductShape Products::choose(const Matrix& w, std::uint32_t tokens) const {
 
 void Products::launch(const ProductArguments& arguments, ProductShape shape, cudaStream_t stream) {
   if (arguments.tokens == 0) return;
-  if (shape == ProductShape::automatic) shape = choose(arguments.w, arguments.tokens);
+  const bool can_split =
+      arguments.lo != nullptr && arguments.epilogue != ProductEpilogue::swiglu && split_of(arguments.w).parts > 1;
+  if (shape == ProductShape::split && can_split) {
+    launch_split(arguments, stream);
+    return;
+  }
+  if (shape == ProductShape::automatic || shape == ProductShape::split) {
+    shape = choose(arguments.w, arguments.tokens);
+  }
+  start(arguments, shape, 1, stream);
+}
+
+void Products::reserve_split(const Matrix& w, std::uint32_t tokens) {
+  const std::uint32_t parts = split_of(w).parts;
+  if (parts > 1) partials_.reserve(std::size_t{parts} * tokens * w.rows * sizeof(float));
+}
+
+void Products::launch_split(const ProductArguments& arguments, cudaStream_t stream) {
+  const Matrix& w = arguments.w;
+  const ProductSplit split = split_of(w);
+  reserve_split(w, arguments.tokens);
+  ProductArguments part = arguments;
+  part.epilogue = ProductEpilogue::store;
+  part.factor = 1;
+  part.out = partials_.as<float>();
+  part.out_stride = w.rows;
+  part.part_units = split.units;
+  start(part, ProductShape::split, split.parts, stream);
+  const dim3 grid((w.rows + kSumThreads - 1) / kSumThreads, arguments.tokens);
+  check(cuda::launch(sum_parts_kernel, grid, kSumThreads, 0, stream, early_, partials_.as<float>(), split.parts, w.rows,
+                     arguments.tokens, arguments.factor, arguments.epilogue == ProductEpilogue::add, arguments.out,
+                     arguments.out_stride),
+        "adding the parts of a product up");
+}
+
+void Products::start(const ProductArguments& arguments, ProductShape shape, std::uint32_t parts, cudaStream_t stream) {
   const bool single = arguments.lo == nullptr;
   const ProductEntry entry = find(arguments.w.bits, shape, path_, single);
   if (entry.kernel == nullptr) {
@@ -94,7 +163,8 @@ void Products::launch(const ProductArguments& arguments, ProductShape shape, cud
   }
   std::uint32_t bits = 0;
   while (kBits[bits] != arguments.w.bits) ++bits;
-  bool& ready = ready_[(bits * kProductShapes + static_cast<std::uint32_t>(shape)) * 2 + (single ? 1 : 0)];
+  constexpr auto kShapes = static_cast<std::uint32_t>(ProductShape::split) + 1;
+  bool& ready = ready_[(bits * kShapes + static_cast<std::uint32_t>(shape)) * 2 + (single ? 1 : 0)];
   if (!ready) {
     check(cudaFuncSetAttribute(entry.kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                static_cast<int>(entry.shared_bytes)),
@@ -102,7 +172,7 @@ void Products::launch(const ProductArguments& arguments, ProductShape shape, cud
     ready = true;
   }
   const dim3 grid((arguments.w.rows + entry.rows - 1) / entry.rows,
-                  (arguments.tokens + entry.tokens - 1) / entry.tokens);
+                  (arguments.tokens + entry.tokens - 1) / entry.tokens, parts);
   check(cuda::launch(entry.kernel, grid, entry.threads, entry.shared_bytes, stream, early_, arguments),
         "starting a product");
 }

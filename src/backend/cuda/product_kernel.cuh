@@ -4,6 +4,9 @@
 // blocks of 64 rows, rows 16 w … 16 w + 15: two tiles of the packed matrix (layout.h), whose pairs are the registers of
 // the tensor core's row operand as they are. Weights go from global memory to registers, ahead of their use by kAhead
 // half units of 64 columns; activations through shared memory in kStages stages of 64 columns of hi and of lo.
+//
+// kSplit: block z of the grid has only units [z · part_units, (z + 1) · part_units) of the sums and stores them as they
+// are, for sum_parts_kernel (product.cu) to add up.
 
 #include <cuda_fp16.h>
 
@@ -30,6 +33,7 @@ struct ProductArguments {
   std::uint32_t out_stride = 0;
   __half* out_hi = nullptr;
   __half* out_lo = nullptr;
+  std::uint32_t part_units = 0;  ///< of a part, when the sums are split: out is parts × tokens × out_stride then
 };
 
 /// A kernel and how it is launched.
@@ -54,7 +58,8 @@ __device__ __forceinline__ void split(float x, __half& hi, __half& lo) {
   lo = __float2half_rn(x - __half2float(hi));
 }
 
-template <int kBits, int kGroups, int kBlocks, int kTokens, int kStages, int kAhead, int kParts, bool kWgmma>
+template <int kBits, int kGroups, int kBlocks, int kTokens, int kStages, int kAhead, int kParts, bool kWgmma,
+          bool kSplit = false>
 struct Kernel {
   static constexpr int kBlockCount = kBlocks;
   static constexpr std::uint32_t kTokenCount = kTokens;
@@ -80,6 +85,7 @@ struct Kernel {
   std::uint32_t shared, lane, warp, group, first_token, stages;
   const std::uint8_t* base;          // the warp's first tile
   std::uint32_t offset[kBlocks][2];  // of its tiles from there
+  std::uint32_t first_column = 0;    // of the block's part of the sums
   std::uint32_t scale_at = 0;        // bytes from a unit to the scales of the lane's row
 
   __device__ __forceinline__ Kernel(const ProductArguments& arguments, std::uint32_t shared_base)
@@ -98,6 +104,12 @@ struct Kernel {
     for (int b = 0; b < kBlocks; ++b) {
 #pragma unroll
       for (int t = 0; t < 2; ++t) offset[b][t] = b + t == 0 ? 0 : (min(tile(b, t), last) - first) * tile_bytes;
+    }
+    if constexpr (kSplit) {
+      const std::uint32_t unit = blockIdx.z * a.part_units;
+      base += unit * a.w.unit_bytes;
+      first_column = unit * kUnitColumns;
+      stages = 2 * min(a.part_units, a.w.units - unit);
     }
     if constexpr (kBits != 16) scale_at = value_bytes(kBits) + lane / 4 * (4 * (kUnitColumns / a.w.group));
   }
@@ -135,7 +147,7 @@ struct Kernel {
       const std::uint32_t chunk = threadIdx.x % 8;
       const std::uint32_t row = threadIdx.x / 8;
       const std::uint32_t to = shared + slot * kStageBytes + row * kTokenBytes + (chunk ^ (row % 8)) * 16;
-      const std::uint32_t column = stage * kStageColumns + chunk * 8;
+      const std::uint32_t column = (kSplit ? first_column : 0) + stage * kStageColumns + chunk * 8;
 #pragma unroll
       for (std::uint32_t i = 0; i < kTokens / kStep; ++i) {
         // Past the last token: that one again, for sums that are not stored.
@@ -259,6 +271,7 @@ struct Kernel {
         const std::uint32_t row = tile(b, t) * kTileRows + lane / 4;
         if (row >= a.w.rows) continue;
         float* out = a.out + row;
+        if constexpr (kSplit) out += std::size_t{blockIdx.z} * a.tokens * a.out_stride;
 #pragma unroll
         for (int n = 0; n < kTokens / 8; ++n) {
 #pragma unroll
@@ -352,6 +365,10 @@ ProductEntry entry(ProductShape shape, Products::Path path) {
   }
   // hi alone is for measuring: the two ends are enough.
   if constexpr (kParts == 2) {
+    if (shape == ProductShape::split) {
+      return wgmma ? entry<Kernel<kBits, 1, 1, 32, 6, 8, kParts, true, true>, 2>()
+                   : entry<Kernel<kBits, 1, 1, 32, 6, 8, kParts, false, true>, 2>();
+    }
     if (shape == ProductShape::r128_t64) {
       return wgmma ? entry<Kernel<kBits, 2, 1, 64, 4, kBits == 16 ? 2 : 4, kParts, true>, 2>()
                    : entry<Kernel<kBits, 2, 1, 64, 3, 2, kParts, false>, 2>();
