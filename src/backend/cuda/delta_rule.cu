@@ -1,6 +1,7 @@
 #include <qwen35/error.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <string>
 
 #include "backend/cuda/delta_rule.h"
@@ -14,10 +15,12 @@ namespace {
 /// Multiples of 256 bytes, so that every part of the scratch memory is aligned for any access.
 std::size_t rounded(std::size_t bytes) { return (bytes + 255) / 256 * 256; }
 
+bool aligned(const void* p) { return reinterpret_cast<std::uintptr_t>(p) % 16 == 0; }
+
 template <int kKeyDim, int kTaps>
 void launch_prepare(const DeltaRuleArguments& a, cudaStream_t stream) {
-  launch(prepare_chunks<kKeyDim, kTaps>, dim3(a.value_heads, a.chunks), 256, PrepareShared<kKeyDim>::kBytes, stream,
-         false, "starting the delta rule's preparation", a);
+  launch(prepare_chunks<kKeyDim, kTaps>, dim3(a.value_heads, a.chunks), kPrepareThreads, PrepareShared<kKeyDim>::kBytes,
+         stream, false, "starting the delta rule's preparation", a);
 }
 
 template <int kKeyDim, int kSlices, bool kDouble>
@@ -100,6 +103,8 @@ void DeltaRule::run(const DeviceLayer& layer, const float* in, const SequenceVie
   a.in_rows = sizes.linear_in_rows();
   a.taps = static_cast<int>(sizes.conv_kernel);
   a.eps = sizes.eps;
+  a.vectors = a.in_rows % 4 == 0 && a.ring_floats % 4 == 0 && stride % 4 == 0 && aligned(in) && aligned(a.ring) &&
+              aligned(hi) && aligned(lo);
 
   const std::size_t keys = rounded(std::size_t{a.chunks} * a.key_heads * kDeltaChunk * sizes.key_dim * 4);
   const std::size_t triangles = rounded(std::size_t{a.chunks} * a.value_heads * kTriangleBytes);
@@ -122,8 +127,9 @@ void DeltaRule::run(const DeviceLayer& layer, const float* in, const SequenceVie
     run_kernels<32>(a, slices_, shared_bytes_, early_, stream);
   }
   const std::uint32_t rows = (sequence.count * sizes.value_heads + kNormWarps - 1) / kNormWarps;
-  launch(gate_results, dim3(rows + std::min(sequence.count, kRingRows)), 32 * kNormWarps, 0, stream, early_,
-         "starting the gated norm", a, rows);
+  const std::uint32_t row_blocks = (a.ring_floats + 128 * kNormWarps - 1) / (128 * kNormWarps);
+  launch(gate_results, dim3(rows + std::min(sequence.count, kRingRows) * row_blocks), 32 * kNormWarps, 0, stream,
+         early_, "starting the gated norm", a, rows, row_blocks);
 }
 
 }  // namespace qwen35::cuda

@@ -23,6 +23,8 @@ inline constexpr std::uint32_t kDeltaChunk = 64;
 inline constexpr std::uint32_t kBlockBytes = 1024;
 inline constexpr std::uint32_t kTriangleBytes = 10 * kBlockBytes;
 inline constexpr std::uint32_t kNormWarps = 8;
+inline constexpr std::uint32_t kPrepareThreads = 512;
+inline constexpr int kWarpTokens = 4;  ///< of a chunk's 64, of each of those threads' warps
 
 struct DeltaRuleArguments {
   const float* in = nullptr;
@@ -49,7 +51,16 @@ struct DeltaRuleArguments {
   std::uint32_t channels = 0, ring_floats = 0, in_rows = 0;
   int taps = 0;
   float eps = 0;
+  bool vectors = false;  ///< rows of in, ring, hi and lo are whole groups of four, aligned
 };
+
+/// Four floats; `vectors`: 16 bytes aligned, else 8.
+__device__ __forceinline__ float4 load_4(const float* from, bool vectors) {
+  if (vectors) return *reinterpret_cast<const float4*>(from);
+  const float2 left = *reinterpret_cast<const float2*>(from);
+  const float2 right = *reinterpret_cast<const float2*>(from + 2);
+  return float4{left.x, left.y, right.x, right.y};
+}
 
 /// Where dimension 8 · `d8` of token `t` of a chunk stands: 8 × 8 matrices for ldmatrix, either way round, with rows
 /// swapped so that neither reading nor writing meets one bank twice.
@@ -67,78 +78,95 @@ struct PrepareShared {
   static constexpr std::uint32_t kBytes = kMain + 3 * kDeltaChunk * 4;  ///< then G as hi + lo, and beta
 };
 
-/// Channels `channel` and `channel` + 1 of eight tokens from `first` on: causal convolution and SiLU; zeros past the
-/// pass's end.
+/// Channels `channel` … + 3 of kWarpTokens tokens from `first` on: causal convolution and SiLU; zeros past the pass's
+/// end.
 template <int kTaps>
 __device__ __forceinline__ void convolve(const DeltaRuleArguments& a, int first, std::uint32_t channel,
-                                         float2 (&out)[8]) {
-  float2 weight[kTaps];
+                                         float4 (&out)[kWarpTokens]) {
+  constexpr int kBefore = kTaps - 1;
+  float4 x[kWarpTokens + kBefore];
+#pragma unroll
+  for (int i = 0; i < kWarpTokens + kBefore; ++i) {  // one load, whatever it is: short code, and all under way at once
+    const int t = first + i - kBefore;
+    const bool now = t >= 0;
+    const bool there = now ? t < a.count : -t < a.taps && a.position + t >= 0;
+    const std::uint32_t row =
+        now ? static_cast<std::uint32_t>(t) : static_cast<std::uint32_t>(a.position + t) % kRingRows;
+    const float* from = (now ? a.in : a.ring) + static_cast<std::size_t>(row) * (now ? a.in_rows : a.ring_floats);
+    x[i] = there ? load_4(from + channel, a.vectors) : float4{0, 0, 0, 0};
+  }
+#pragma unroll
+  for (int i = 0; i < kWarpTokens; ++i) out[i] = float4{0, 0, 0, 0};
 #pragma unroll
   for (int j = 0; j < kTaps; ++j) {
     const int tap = j - (kTaps - a.taps);
-    weight[j] = tap < 0
-                    ? float2{0, 0}
-                    : *reinterpret_cast<const float2*>(a.conv + static_cast<std::size_t>(tap) * a.channels + channel);
-  }
-  float2 x[8 + kTaps - 1];
+    if (tap < 0) continue;
+    const float4 w = *reinterpret_cast<const float4*>(a.conv + static_cast<std::size_t>(tap) * a.channels + channel);
 #pragma unroll
-  for (int i = 0; i < 8 + kTaps - 1; ++i) {
-    const int t = first + i - (kTaps - 1);
-    x[i] = float2{0, 0};
-    if (t >= 0) {
-      if (t < a.count) {
-        x[i] = *reinterpret_cast<const float2*>(a.in + static_cast<std::size_t>(t) * a.in_rows + channel);
-      }
-    } else if (-t < a.taps && a.position + t >= 0) {
-      const std::uint32_t row = static_cast<std::uint32_t>(a.position + t) % kRingRows;
-      x[i] = *reinterpret_cast<const float2*>(a.ring + row * a.ring_floats + channel);
+    for (int i = 0; i < kWarpTokens; ++i) {
+      out[i].x = fmaf(w.x, x[i + j].x, out[i].x);
+      out[i].y = fmaf(w.y, x[i + j].y, out[i].y);
+      out[i].z = fmaf(w.z, x[i + j].z, out[i].z);
+      out[i].w = fmaf(w.w, x[i + j].w, out[i].w);
     }
   }
 #pragma unroll
-  for (int i = 0; i < 8; ++i) {
-    float2 sum{0, 0};
-#pragma unroll
-    for (int j = 0; j < kTaps; ++j) {
-      sum.x = fmaf(weight[j].x, x[i + j].x, sum.x);
-      sum.y = fmaf(weight[j].y, x[i + j].y, sum.y);
-    }
+  for (int i = 0; i < kWarpTokens; ++i) {
     const bool there = first + i < a.count;
-    out[i].x = there ? sum.x * sigmoid(sum.x) : 0.0F;
-    out[i].y = there ? sum.y * sigmoid(sum.y) : 0.0F;
+    out[i].x = there ? out[i].x * sigmoid(out[i].x) : 0.0F;
+    out[i].y = there ? out[i].y * sigmoid(out[i].y) : 0.0F;
+    out[i].z = there ? out[i].z * sigmoid(out[i].z) : 0.0F;
+    out[i].w = there ? out[i].w * sigmoid(out[i].w) : 0.0F;
   }
 }
 
-/// q or k of the warp's eight tokens: convolved, normalised, times `scale`, split.
+/// The warp's tokens: q and k convolved, normalised, q over sqrt(key_dim), split, into `shared` (q hi, q lo, k hi, k
+/// lo); then v into `values` (the first token's). One loop over all: the code of a convolution is long.
 template <int kKeyDim, int kTaps>
-__device__ __forceinline__ void prepare_keys(const DeltaRuleArguments& a, int first, std::uint32_t channel, float scale,
-                                             __nv_bfloat16* hi, __nv_bfloat16* lo) {
-  constexpr int kParts = (kKeyDim + 63) / 64;
+__device__ __forceinline__ void prepare_tokens(const DeltaRuleArguments& a, int first, std::uint32_t key_head,
+                                               std::uint32_t head, __nv_bfloat16* shared, float* values) {
+  constexpr std::uint32_t kHalves = PrepareShared<kKeyDim>::kHalves;
   const std::uint32_t lane = threadIdx.x % 32;
-  const std::uint32_t warp = threadIdx.x / 32;
-  float2 x[kParts][8];
-#pragma unroll
-  for (int p = 0; p < kParts; ++p) {
-    if (2 * lane + 64 * p < kKeyDim) {
-      convolve<kTaps>(a, first, channel + 2 * lane + 64 * p, x[p]);
+  const std::uint32_t token = kWarpTokens * (threadIdx.x / 32);
+  const std::uint32_t parts = 2 + (a.value_dim + 127) / 128;
+#pragma unroll 1
+  for (std::uint32_t part = 0; part < parts; ++part) {
+    const bool keys = part < 2;
+    const std::uint32_t d = 4 * lane + (keys ? 0 : (part - 2) * 128);
+    const std::uint32_t channel =
+        keys ? (part * a.key_heads + key_head) * kKeyDim : 2 * a.key_heads * kKeyDim + head * a.value_dim;
+    const bool mine = d < (keys ? kKeyDim : a.value_dim);
+    float4 x[kWarpTokens];
+    if (mine) {
+      convolve<kTaps>(a, first, channel + d, x);
     } else {
 #pragma unroll
-      for (int i = 0; i < 8; ++i) x[p][i] = float2{0, 0};
+      for (int i = 0; i < kWarpTokens; ++i) x[i] = float4{0, 0, 0, 0};
     }
-  }
+    if (keys) {
+      const float scale = part == 0 ? rsqrtf(static_cast<float>(kKeyDim)) : 1.0F;
+      __nv_bfloat16* hi = shared + part * 2 * kHalves;
+      float squares[kWarpTokens];
 #pragma unroll
-  for (int i = 0; i < 8; ++i) {
-    float squares = 0;
+      for (int i = 0; i < kWarpTokens; ++i) {
+        squares[i] = warp_sum((x[i].x * x[i].x + x[i].y * x[i].y) + (x[i].z * x[i].z + x[i].w * x[i].w));
+      }
+      if (mine) {
 #pragma unroll
-    for (int p = 0; p < kParts; ++p) squares += x[p][i].x * x[p][i].x + x[p][i].y * x[p][i].y;
-    const float factor = rsqrtf(warp_sum(squares) + 1e-6F) * scale;
+        for (int i = 0; i < kWarpTokens; ++i) {
+          const float factor = rsqrtf(squares[i] + 1e-6F) * scale;
+          const SplitPair left = split_bf16(x[i].x * factor, x[i].y * factor);
+          const SplitPair right = split_bf16(x[i].z * factor, x[i].w * factor);
+          const std::uint32_t at = key_offset<kKeyDim>(token + i, d / 8) + d % 8;
+          *reinterpret_cast<uint2*>(hi + at) = uint2{left.hi, right.hi};
+          *reinterpret_cast<uint2*>(hi + kHalves + at) = uint2{left.lo, right.lo};
+        }
+      }
+    } else if (mine) {
 #pragma unroll
-    for (int p = 0; p < kParts; ++p) {
-      const std::uint32_t d = 2 * lane + 64 * p;
-      if (d >= kKeyDim) continue;
-      const SplitPair pair = split_bf16(x[p][i].x * factor, x[p][i].y * factor);
-      const std::uint32_t at = key_offset<kKeyDim>(8 * warp + i, d / 8) + d % 8;
-      *reinterpret_cast<std::uint32_t*>(hi + at) = pair.hi;
-      *reinterpret_cast<std::uint32_t*>(lo + at) = pair.lo;
+      for (int i = 0; i < kWarpTokens; ++i) {
+        *reinterpret_cast<float4*>(values + static_cast<std::size_t>(i) * a.value_heads * a.value_dim + d) = x[i];
+      }
     }
   }
 }
@@ -177,22 +205,29 @@ __device__ __forceinline__ void prepare_gates(const DeltaRuleArguments& a, int f
   }
 }
 
-/// Inverts 1 + A (64 × 64, A strictly lower triangular) into t, by all 8 warps: the blocks of 16 on the diagonal by
-/// substitution, then each diagonal of blocks from those before it. Blocks of t above the diagonal are scratch.
+/// Inverts 1 + A (64 × 64, A strictly lower triangular) into t, by all threads: the blocks of 16 on the diagonal by
+/// substitution, then those of 32, then the whole, each lower left part as −(lower right)⁻¹ · A · (upper left)⁻¹.
+/// Blocks of t above the diagonal are scratch.
 template <std::uint32_t kPitch>
 __device__ __forceinline__ void invert(const float* m, float* t) {
   const std::uint32_t lane = threadIdx.x % 32;
   const std::uint32_t warp = threadIdx.x / 32;
-  if (warp < 4) {
+  if (warp < kDeltaChunk / 16) {
     const std::uint32_t base = 16 * warp;
     const int column = static_cast<int>(lane % 16);
     float x[16];
 #pragma unroll
     for (int i = 0; i < 16; ++i) {
-      float sum = i == column ? 1.0F : 0.0F;
+      float sum[2] = {i == column ? 1.0F : 0.0F, 0.0F};
 #pragma unroll
-      for (int j = 0; j < i; ++j) sum -= m[(base + i) * kPitch + base + j] * x[j];
-      x[i] = sum;
+      for (int j = 0; j < i; j += 4) {  // what lies on and above the diagonal is 0, and x is 0 there
+        const float4 left = *reinterpret_cast<const float4*>(m + (base + i) * kPitch + base + j);
+        sum[0] -= left.x * x[j];
+        if (j + 1 < i) sum[1] -= left.y * x[j + 1];
+        if (j + 2 < i) sum[0] -= left.z * x[j + 2];
+        if (j + 3 < i) sum[1] -= left.w * x[j + 3];
+      }
+      x[i] = sum[0] + sum[1];
     }
     if (lane < 16) {
 #pragma unroll
@@ -200,54 +235,50 @@ __device__ __forceinline__ void invert(const float* m, float* t) {
     }
   }
   __syncthreads();
-  for (std::uint32_t distance = 1; distance < 4; ++distance) {
-    if (warp < 2 * (4 - distance)) {  // two warps a block, eight columns each
-      const std::uint32_t i = distance + warp / 2;
-      const std::uint32_t j = i - distance;
-      const std::uint32_t column = 8 * (warp % 2) + lane % 8;
-      const std::uint32_t row = 4 * (lane / 8);
-      float x[4] = {};
-      for (std::uint32_t s = 16 * j; s < 16 * i; s += 4) {
-        const float* right = t + s * kPitch + 16 * j + column;
-        const float r0 = right[0], r1 = right[kPitch], r2 = right[2 * kPitch], r3 = right[3 * kPitch];
-#pragma unroll
-        for (int r = 0; r < 4; ++r) {
-          const float4 left = *reinterpret_cast<const float4*>(m + (16 * i + row + r) * kPitch + s);
-          x[r] += left.x * r0 + left.y * r1 + left.z * r2 + left.w * r3;
+#pragma unroll 1
+  for (std::uint32_t size = 16; size < kDeltaChunk; size *= 2) {
+    const std::uint32_t rows = size * (kDeltaChunk / 2) / kPrepareThreads;  // of a thread
+    const std::uint32_t column = threadIdx.x % size;
+    const std::uint32_t row = threadIdx.x / size % (size / rows) * rows;
+    const std::uint32_t at = threadIdx.x / (size * size / rows) * 2 * size;  // where the pair of blocks begins
+    const float* low = m + (at + size) * kPitch + at;
+    float* corner = t + at * kPitch + at;
+    float* scratch = corner + size;
+#pragma unroll 1
+    for (std::uint32_t step = 0; step < 2; ++step) {
+      const float* left = step == 0 ? low : corner + size * kPitch + size;
+      const float* right = (step == 0 ? corner : scratch) + column;
+      float* to = (step == 0 ? scratch : corner + size * kPitch) + column;
+#pragma unroll 1
+      for (std::uint32_t r = row; r < row + rows; ++r) {
+        float sum[2] = {};
+        // Not the scratch: the upper left is 0 above its diagonal, and so is the lower right.
+        const std::uint32_t begin = step == 0 ? column / 16 * 16 : 0;
+        const std::uint32_t end = step == 0 ? size : r / 16 * 16 + 16;
+#pragma unroll 4
+        for (std::uint32_t s = begin; s < end; s += 4) {
+          const float4 l = *reinterpret_cast<const float4*>(left + r * kPitch + s);
+          sum[0] += l.x * right[s * kPitch];
+          sum[1] += l.y * right[(s + 1) * kPitch];
+          sum[0] += l.z * right[(s + 2) * kPitch];
+          sum[1] += l.w * right[(s + 3) * kPitch];
         }
+        to[r * kPitch] = step == 0 ? sum[0] + sum[1] : -(sum[0] + sum[1]);
       }
-      float* scratch = t + 16 * j * kPitch + 16 * i + column;
-#pragma unroll
-      for (int r = 0; r < 4; ++r) scratch[(row + r) * kPitch] = x[r];
-      __syncwarp();
-      float y[4] = {};
-#pragma unroll
-      for (int s = 0; s < 16; s += 4) {
-        const float r0 = scratch[s * kPitch], r1 = scratch[(s + 1) * kPitch];
-        const float r2 = scratch[(s + 2) * kPitch], r3 = scratch[(s + 3) * kPitch];
-#pragma unroll
-        for (int r = 0; r < 4; ++r) {
-          const float4 left = *reinterpret_cast<const float4*>(t + (16 * i + row + r) * kPitch + 16 * i + s);
-          y[r] += left.x * r0 + left.y * r1 + left.z * r2 + left.w * r3;
-        }
-      }
-#pragma unroll
-      for (int r = 0; r < 4; ++r) t[(16 * i + row + r) * kPitch + 16 * j + column] = -y[r];
+      __syncthreads();
     }
-    __syncthreads();
   }
 }
 
-/// A block of 256 threads: one chunk of one value head.
+/// One chunk of one value head. Two blocks fit a multiprocessor. What counts most is that the code is short: a block is
+/// over soon, and what it fetches of its instructions is what it waits for.
 template <int kKeyDim, int kTaps>
-__global__ void __launch_bounds__(256) prepare_chunks(const DeltaRuleArguments a) {
+__global__ void __launch_bounds__(kPrepareThreads, 2) prepare_chunks(const DeltaRuleArguments a) {
   using Shared = PrepareShared<kKeyDim>;
   constexpr std::uint32_t kPitch = Shared::kPitch;
   extern __shared__ __align__(128) std::uint8_t prepare_shared[];
   auto* q_hi = reinterpret_cast<__nv_bfloat16*>(prepare_shared);
-  __nv_bfloat16* q_lo = q_hi + Shared::kHalves;
-  __nv_bfloat16* k_hi = q_lo + Shared::kHalves;
-  __nv_bfloat16* k_lo = k_hi + Shared::kHalves;
+  __nv_bfloat16* k_hi = q_hi + 2 * Shared::kHalves;
   auto* square = reinterpret_cast<float*>(prepare_shared);  // A, once q and k are no longer needed
   float* inverse = square + kDeltaChunk * kPitch;
   auto* sum_hi = reinterpret_cast<float*>(prepare_shared + Shared::kMain);
@@ -262,26 +293,18 @@ __global__ void __launch_bounds__(256) prepare_chunks(const DeltaRuleArguments a
   const std::uint32_t sharing = a.value_heads / a.key_heads;
   const std::uint32_t key_head = head / sharing;
   const std::uint32_t start = kDeltaChunk * chunk;
-  const int first = static_cast<int>(start + 8 * warp);  // of this warp's tokens
+  const std::uint32_t first = start + kWarpTokens * warp;  // of this warp's tokens
 
-  if (warp == 7) prepare_gates(a, static_cast<int>(start), head, sum_hi, sum_lo, betas);
-  prepare_keys<kKeyDim, kTaps>(a, first, key_head * kKeyDim, rsqrtf(static_cast<float>(kKeyDim)), q_hi, q_lo);
-  prepare_keys<kKeyDim, kTaps>(a, first, (a.key_heads + key_head) * kKeyDim, 1.0F, k_hi, k_lo);
-  for (std::uint32_t d = 2 * lane; d < a.value_dim; d += 64) {
-    float2 x[8];
-    convolve<kTaps>(a, first, 2 * a.key_heads * kKeyDim + head * a.value_dim + d, x);
-#pragma unroll
-    for (int i = 0; i < 8; ++i) {
-      const std::size_t row = start + 8 * warp + i;
-      *reinterpret_cast<float2*>(a.values + (row * a.value_heads + head) * a.value_dim + d) = x[i];
-    }
-  }
+  if (warp == 0) prepare_gates(a, static_cast<int>(start), head, sum_hi, sum_lo, betas);
+  prepare_tokens<kKeyDim, kTaps>(a, static_cast<int>(first), key_head, head, q_hi,
+                                 a.values + (static_cast<std::size_t>(first) * a.value_heads + head) * a.value_dim);
   __syncthreads();
 
   if (head % sharing == 0) {
     constexpr std::uint32_t kBytes = Shared::kHalves * 4;
     const std::size_t to = (static_cast<std::size_t>(chunk) * a.key_heads + key_head) * kBytes;
-    for (std::uint32_t i = threadIdx.x * 16; i < kBytes; i += 256 * 16) {
+#pragma unroll 2
+    for (std::uint32_t i = threadIdx.x * 16; i < kBytes; i += kPrepareThreads * 16) {
       *reinterpret_cast<uint4*>(a.q + to + i) = *reinterpret_cast<const uint4*>(prepare_shared + i);
       *reinterpret_cast<uint4*>(a.k + to + i) = *reinterpret_cast<const uint4*>(prepare_shared + kBytes + i);
     }
@@ -295,86 +318,79 @@ __global__ void __launch_bounds__(256) prepare_chunks(const DeltaRuleArguments a
     gates[2 * kDeltaChunk + t] = expf((sum_hi[kDeltaChunk - 1] - sum_hi[t]) + (sum_lo[kDeltaChunk - 1] - sum_lo[t]));
   }
 
-  // k kᵀ by warps 0 to 3, q kᵀ by 4 to 7: 16 rows each, up to the diagonal.
+  // k kᵀ by warps 0 to 7, q kᵀ by 8 to 15: two warps for each 16 rows, which take turns at blocks up to the diagonal.
+  const bool keys = warp < 8;
   const std::uint32_t strip = warp % 4;
-  const __nv_bfloat16* rows_hi = warp < 4 ? k_hi : q_hi;
-  const __nv_bfloat16* rows_lo = warp < 4 ? k_lo : q_lo;
-  float main[8][4] = {};
-  float rest[8][4] = {};
+  const std::uint32_t turn = warp / 4 % 2;
+  const __nv_bfloat16* rows = keys ? k_hi : q_hi;
+  float main[2][2][4] = {};
+  float rest[2][2][4] = {};
+#pragma unroll 2
+  for (std::uint32_t i = 0; i < kKeyDim / 16; ++i) {
+    const std::uint32_t row_at = key_offset<kKeyDim>(16 * strip + lane % 16, 2 * i + lane / 16);
+    const uint4 hi = load_matrices(rows + row_at);
+    const uint4 lo = load_matrices(rows + Shared::kHalves + row_at);
 #pragma unroll
-  for (std::uint32_t i = 0; i < kKeyDim / 32; ++i) {
-    uint4 hi[2];
-    uint4 lo[2];
-#pragma unroll
-    for (std::uint32_t s = 0; s < 2; ++s) {
-      const std::uint32_t at = key_offset<kKeyDim>(16 * strip + lane % 16, 4 * i + 2 * s + lane / 16);
-      hi[s] = load_matrices(rows_hi + at);
-      lo[s] = load_matrices(rows_lo + at);
-    }
-#pragma unroll
-    for (std::uint32_t n = 0; n < 8; ++n) {
-      if (n > 2 * strip + 1) continue;
-      const std::uint32_t at = key_offset<kKeyDim>(8 * n + lane % 8, 4 * i + lane / 8);
+    for (std::uint32_t b = 0; b < 2; ++b) {
+      const std::uint32_t j = 2 * b + turn;
+      if (j > strip) continue;
+      const std::uint32_t at = key_offset<kKeyDim>(16 * j + lane / 16 * 8 + lane % 8, 2 * i + lane / 8 % 2);
       const uint4 b_hi = load_matrices(k_hi + at);
-      const uint4 b_lo = load_matrices(k_lo + at);
-      mma_bf16(main[n], hi[0], b_hi.x, b_hi.y);
-      mma_bf16(rest[n], lo[0], b_hi.x, b_hi.y);
-      mma_bf16(main[n], hi[1], b_hi.z, b_hi.w);
-      mma_bf16(rest[n], lo[1], b_hi.z, b_hi.w);
-      mma_bf16(rest[n], hi[0], b_lo.x, b_lo.y);
-      mma_bf16(rest[n], hi[1], b_lo.z, b_lo.w);
+      const uint4 b_lo = load_matrices(k_hi + Shared::kHalves + at);
+      mma_bf16(rest[b][0], lo, b_hi.x, b_hi.y);
+      mma_bf16(rest[b][1], lo, b_hi.z, b_hi.w);
+      mma_bf16(main[b][0], hi, b_hi.x, b_hi.y);
+      mma_bf16(main[b][1], hi, b_hi.z, b_hi.w);
+      mma_bf16(rest[b][0], hi, b_lo.x, b_lo.y);
+      mma_bf16(rest[b][1], hi, b_lo.z, b_lo.w);
     }
   }
+  __syncthreads();  // A goes where q and k were
   // Times the decays; on and above the diagonal of A, and above that of the scores, nothing.
   const std::uint32_t row = 16 * strip + lane / 4;
+  std::uint8_t* scores = a.scores + unit * kTriangleBytes + strip * (strip + 1) / 2 * kBlockBytes + 16 * lane;
 #pragma unroll
-  for (std::uint32_t n = 0; n < 8; ++n) {
-    if (n > 2 * strip + 1) continue;
+  for (std::uint32_t b = 0; b < 2; ++b) {
+    const std::uint32_t j16 = 2 * b + turn;
+    if (j16 > strip) continue;
 #pragma unroll
-    for (std::uint32_t c = 0; c < 4; ++c) {
-      const std::uint32_t i = row + 8 * (c / 2);
-      const std::uint32_t j = 8 * n + 2 * (lane % 4) + c % 2;
-      const float factor = expf((sum_hi[i] - sum_hi[j]) + (sum_lo[i] - sum_lo[j]));
-      const bool kept = warp < 4 ? j < i : j <= i;
-      main[n][c] = kept ? (main[n][c] + rest[n][c]) * factor * (warp < 4 ? betas[i] : 1.0F) : 0.0F;
+    for (std::uint32_t c = 0; c < 8; ++c) {
+      const std::uint32_t i = row + 8 * (c / 2 % 2);
+      const std::uint32_t j = 16 * j16 + 8 * (c / 4) + 2 * (lane % 4) + c % 2;
+      const float factor = __expf((sum_hi[i] - sum_hi[j]) + (sum_lo[i] - sum_lo[j])) * (keys ? betas[i] : 1.0F);
+      float& value = main[b][c / 4][c % 4];
+      value = (keys ? j < i : j <= i) ? (value + rest[b][c / 4][c % 4]) * factor : 0.0F;
     }
-  }
-  __syncthreads();
-  if (warp >= 4) {
-    std::uint8_t* scores = a.scores + unit * kTriangleBytes + strip * (strip + 1) / 2 * kBlockBytes + 16 * lane;
-#pragma unroll
-    for (std::uint32_t j = 0; j < 4; ++j) {
-      if (j > strip) continue;
-      const SplitPair p0 = split_bf16(main[2 * j][0], main[2 * j][1]);
-      const SplitPair p1 = split_bf16(main[2 * j + 1][0], main[2 * j + 1][1]);
-      const SplitPair p2 = split_bf16(main[2 * j][2], main[2 * j][3]);
-      const SplitPair p3 = split_bf16(main[2 * j + 1][2], main[2 * j + 1][3]);
-      *reinterpret_cast<uint4*>(scores + j * kBlockBytes) = uint4{p0.hi, p1.hi, p2.hi, p3.hi};
-      *reinterpret_cast<uint4*>(scores + j * kBlockBytes + 512) = uint4{p0.lo, p1.lo, p2.lo, p3.lo};
-    }
-  } else {
-#pragma unroll
-    for (std::uint32_t n = 0; n < 8; ++n) {
-      if (n > 2 * strip + 1) continue;
-      float* to = square + row * kPitch + 8 * n + 2 * (lane % 4);
-      *reinterpret_cast<float2*>(to) = float2{main[n][0], main[n][1]};
-      *reinterpret_cast<float2*>(to + 8 * kPitch) = float2{main[n][2], main[n][3]};
+    const float(&x)[2][4] = main[b];
+    if (keys) {
+      float* to = square + row * kPitch + 16 * j16 + 2 * (lane % 4);
+      *reinterpret_cast<float2*>(to) = float2{x[0][0], x[0][1]};
+      *reinterpret_cast<float2*>(to + 8) = float2{x[1][0], x[1][1]};
+      *reinterpret_cast<float2*>(to + 8 * kPitch) = float2{x[0][2], x[0][3]};
+      *reinterpret_cast<float2*>(to + 8 * kPitch + 8) = float2{x[1][2], x[1][3]};
+    } else {
+      const SplitPair p0 = split_bf16(x[0][0], x[0][1]);
+      const SplitPair p1 = split_bf16(x[1][0], x[1][1]);
+      const SplitPair p2 = split_bf16(x[0][2], x[0][3]);
+      const SplitPair p3 = split_bf16(x[1][2], x[1][3]);
+      *reinterpret_cast<uint4*>(scores + j16 * kBlockBytes) = uint4{p0.hi, p1.hi, p2.hi, p3.hi};
+      *reinterpret_cast<uint4*>(scores + j16 * kBlockBytes + 512) = uint4{p0.lo, p1.lo, p2.lo, p3.lo};
     }
   }
   __syncthreads();
 
   invert<kPitch>(square, inverse);
-  std::uint8_t* to = a.inverse + unit * kTriangleBytes + 16 * lane;
-  for (std::uint32_t block = warp; block < 10; block += 8) {
-    const std::uint32_t i = block >= 6 ? 3 : block >= 3 ? 2 : block >= 1 ? 1 : 0;
-    const std::uint32_t j = block - i * (i + 1) / 2;
+  if (warp < 10) {
+    const std::uint32_t i = warp >= 6 ? 3 : warp >= 3 ? 2 : warp >= 1 ? 1 : 0;
+    const std::uint32_t j = warp - i * (i + 1) / 2;
+    std::uint8_t* to = a.inverse + unit * kTriangleBytes + warp * kBlockBytes + 16 * lane;
     const float* from = inverse + (16 * i + lane / 4) * kPitch + 16 * j + 2 * (lane % 4);
     const SplitPair p0 = split_bf16(from[0], from[1]);
     const SplitPair p1 = split_bf16(from[8], from[9]);
     const SplitPair p2 = split_bf16(from[8 * kPitch], from[8 * kPitch + 1]);
     const SplitPair p3 = split_bf16(from[8 * kPitch + 8], from[8 * kPitch + 9]);
-    *reinterpret_cast<uint4*>(to + block * kBlockBytes) = uint4{p0.hi, p1.hi, p2.hi, p3.hi};
-    *reinterpret_cast<uint4*>(to + block * kBlockBytes + 512) = uint4{p0.lo, p1.lo, p2.lo, p3.lo};
+    *reinterpret_cast<uint4*>(to) = uint4{p0.hi, p1.hi, p2.hi, p3.hi};
+    *reinterpret_cast<uint4*>(to + 512) = uint4{p0.lo, p1.lo, p2.lo, p3.lo};
   }
 }
 

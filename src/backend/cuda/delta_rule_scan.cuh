@@ -284,15 +284,43 @@ __global__ void __launch_bounds__(128 * kSlices) scan_chunks(const DeltaRuleArgu
   }
 }
 
+/// Four floats of the gated norm's result, as two halves.
+__device__ __forceinline__ void store_gated(const DeltaRuleArguments& a, std::size_t to, float factor, const float4& x,
+                                            const float4& gate, const float4& weight) {
+  const SplitPair left = split_f16(weight.x * x.x * factor * (gate.x * sigmoid(gate.x)),
+                                   weight.y * x.y * factor * (gate.y * sigmoid(gate.y)));
+  const SplitPair right = split_f16(weight.z * x.z * factor * (gate.z * sigmoid(gate.z)),
+                                    weight.w * x.w * factor * (gate.w * sigmoid(gate.w)));
+  if (a.vectors) {
+    *reinterpret_cast<uint2*>(a.hi + to) = uint2{left.hi, right.hi};
+    *reinterpret_cast<uint2*>(a.lo + to) = uint2{left.lo, right.lo};
+  } else {
+    *reinterpret_cast<std::uint32_t*>(a.hi + to) = left.hi;
+    *reinterpret_cast<std::uint32_t*>(a.hi + to + 2) = right.hi;
+    *reinterpret_cast<std::uint32_t*>(a.lo + to) = left.lo;
+    *reinterpret_cast<std::uint32_t*>(a.lo + to + 2) = right.lo;
+  }
+}
+
 /// A warp for each token and head: w · y · rsqrt(mean(y²) + eps) · silu(z) as two halves. The blocks from `norm_blocks`
-/// on write a row of the ring each: the pass's last tokens.
-__global__ void __launch_bounds__(32 * kNormWarps) gate_results(const DeltaRuleArguments a, std::uint32_t norm_blocks) {
+/// on write the ring, `row_blocks` for each of the pass's last tokens, four floats a thread.
+__global__ void __launch_bounds__(32 * kNormWarps)
+    gate_results(const DeltaRuleArguments a, std::uint32_t norm_blocks, std::uint32_t row_blocks) {
   wait_for_kernel_before();
+  let_next_kernel_start();
   if (blockIdx.x >= norm_blocks) {
-    const int t = a.count - static_cast<int>(gridDim.x - blockIdx.x);
-    const float* from = a.in + static_cast<std::size_t>(t) * a.in_rows;
-    float* to = a.ring + static_cast<std::uint32_t>(a.position + t) % kRingRows * a.ring_floats;
-    for (std::uint32_t i = threadIdx.x; i < a.ring_floats; i += 32 * kNormWarps) to[i] = from[i];
+    const std::uint32_t block = blockIdx.x - norm_blocks;
+    const std::uint32_t rows = (gridDim.x - norm_blocks) / row_blocks;
+    const int t = a.count - static_cast<int>(rows - block / row_blocks);
+    const std::uint32_t i = (block % row_blocks * 32 * kNormWarps + threadIdx.x) * 4;
+    if (i >= a.ring_floats) return;
+    const float* from = a.in + static_cast<std::size_t>(t) * a.in_rows + i;
+    float* to = a.ring + static_cast<std::uint32_t>(a.position + t) % kRingRows * a.ring_floats + i;
+    if (a.vectors) {
+      *reinterpret_cast<float4*>(to) = *reinterpret_cast<const float4*>(from);
+    } else {
+      for (std::uint32_t c = 0; c < 4 && i + c < a.ring_floats; ++c) to[c] = from[c];
+    }
     return;
   }
   const std::uint32_t lane = threadIdx.x % 32;
@@ -302,21 +330,28 @@ __global__ void __launch_bounds__(32 * kNormWarps) gate_results(const DeltaRuleA
   if (token >= static_cast<std::uint32_t>(a.count)) return;
   const float* y = a.values + static_cast<std::size_t>(unit) * a.value_dim;
   const float* z = a.in + static_cast<std::size_t>(token) * a.in_rows + a.ring_floats + head * a.value_dim;
-  float squares = 0;
-  for (std::uint32_t d = 2 * lane; d < a.value_dim; d += 64) {
-    const float2 x = *reinterpret_cast<const float2*>(y + d);
-    squares += x.x * x.x + x.y * x.y;
+  // The first 128 values stay in registers: everything they need is asked for at once.
+  float4 x{0, 0, 0, 0};
+  float4 gate{0, 0, 0, 0};
+  float4 weight{0, 0, 0, 0};
+  if (4 * lane < a.value_dim) {
+    x = *reinterpret_cast<const float4*>(y + 4 * lane);
+    gate = load_4(z + 4 * lane, a.vectors);
+    weight = *reinterpret_cast<const float4*>(a.gated_norm + 4 * lane);
+  }
+  float squares = (x.x * x.x + x.y * x.y) + (x.z * x.z + x.w * x.w);
+#pragma unroll 1
+  for (std::uint32_t d = 4 * lane + 128; d < a.value_dim; d += 128) {
+    const float4 more = *reinterpret_cast<const float4*>(y + d);
+    squares += (more.x * more.x + more.y * more.y) + (more.z * more.z + more.w * more.w);
   }
   const float factor = rsqrtf(warp_sum(squares) / static_cast<float>(a.value_dim) + a.eps);
   const std::size_t to = static_cast<std::size_t>(token) * a.stride + head * a.value_dim;
-  for (std::uint32_t d = 2 * lane; d < a.value_dim; d += 64) {
-    const float2 x = *reinterpret_cast<const float2*>(y + d);
-    const float2 gate = *reinterpret_cast<const float2*>(z + d);
-    const float2 weight = *reinterpret_cast<const float2*>(a.gated_norm + d);
-    const SplitPair pair = split_f16(weight.x * x.x * factor * (gate.x * sigmoid(gate.x)),
-                                     weight.y * x.y * factor * (gate.y * sigmoid(gate.y)));
-    *reinterpret_cast<std::uint32_t*>(a.hi + to + d) = pair.hi;
-    *reinterpret_cast<std::uint32_t*>(a.lo + to + d) = pair.lo;
+  if (4 * lane < a.value_dim) store_gated(a, to + 4 * lane, factor, x, gate, weight);
+#pragma unroll 1
+  for (std::uint32_t d = 4 * lane + 128; d < a.value_dim; d += 128) {
+    store_gated(a, to + d, factor, *reinterpret_cast<const float4*>(y + d), load_4(z + d, a.vectors),
+                *reinterpret_cast<const float4*>(a.gated_norm + d));
   }
 }
 
