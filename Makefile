@@ -5,6 +5,11 @@ JOBS  ?= $(shell nproc 2>/dev/null || echo 2)
 ARGS  ?=
 WERROR ?= OFF
 
+# Of the CUDA backend's machine code: what this machine's GPU runs; without a GPU two that show that it compiles.
+# (cmake by itself takes the whole list of cmake/Qwen35Cuda.cmake.)
+GPU := $(shell nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | grep -E '^[0-9]+\.[0-9]+$$' | head -n 1 | tr -d .)
+CUDA_ARCHITECTURES ?= $(if $(GPU),$(subst 90-real,90a-real,$(GPU)-real),80-real;90a-real)
+
 .PHONY: help chat voice build test arm arm-all bench sanitize tsan format tidy install clean
 
 help:
@@ -32,14 +37,14 @@ voice:
 
 build:
 	@tools/install-deps.sh build
-	@cmake -S . -B $(BUILD) -G Ninja -DCMAKE_BUILD_TYPE=Release -DQWEN35_BUILD_TESTS=OFF >/dev/null
+	@cmake -S . -B $(BUILD) -G Ninja -DCMAKE_BUILD_TYPE=Release -DQWEN35_BUILD_TESTS=OFF "-DQWEN35_CUDA_ARCHITECTURES=$(CUDA_ARCHITECTURES)" >/dev/null
 	@cmake --build $(BUILD) --parallel $(JOBS)
 
 # Without node or the npm registry the tests with the official client and the browser say that they are skipped.
 test:
 	@tools/install-deps.sh build test web voice
 	@[ -d tests/web/node_modules ] || ! command -v npm >/dev/null || npm ci --prefix tests/web --no-audit --no-fund || true
-	@cmake -S . -B $(BUILD) -G Ninja -DCMAKE_BUILD_TYPE=Release -DQWEN35_BUILD_TESTS=ON -DQWEN35_BUILD_EXAMPLES=ON -DQWEN35_WERROR=$(WERROR)
+	@cmake -S . -B $(BUILD) -G Ninja -DCMAKE_BUILD_TYPE=Release -DQWEN35_BUILD_TESTS=ON -DQWEN35_BUILD_EXAMPLES=ON -DQWEN35_WERROR=$(WERROR) "-DQWEN35_CUDA_ARCHITECTURES=$(CUDA_ARCHITECTURES)"
 	@cmake --build $(BUILD) --parallel $(JOBS)
 	@ctest --test-dir $(BUILD) --output-on-failure --parallel $(JOBS)
 
@@ -57,7 +62,7 @@ arm arm-all:
 
 bench:
 	@tools/install-deps.sh build bench
-	@cmake -S . -B $(BUILD) -G Ninja -DCMAKE_BUILD_TYPE=Release -DQWEN35_BUILD_BENCHMARKS=ON >/dev/null
+	@cmake -S . -B $(BUILD) -G Ninja -DCMAKE_BUILD_TYPE=Release -DQWEN35_BUILD_BENCHMARKS=ON "-DQWEN35_CUDA_ARCHITECTURES=$(CUDA_ARCHITECTURES)" >/dev/null
 	@cmake --build $(BUILD) --parallel $(JOBS) --target qwen35 qwen35_kernels_bench
 	@$(BUILD)/bench/kernels $(ARGS)
 

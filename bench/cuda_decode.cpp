@@ -96,7 +96,7 @@ class RandomModel {
         continue;
       }
       for (std::uint32_t i = 0; i < value_bytes(bits_); i += 4) {
-        const std::uint32_t word = engine_();
+        const auto word = static_cast<std::uint32_t>(engine_());
         std::memcpy(unit + i, &word, 4);
       }
       const float scale = 2 * range / static_cast<float>((1 << bits_) - 1);
