@@ -18,9 +18,9 @@ std::size_t rounded(std::size_t bytes) { return (bytes + 255) / 256 * 256; }
 bool aligned(const void* p) { return reinterpret_cast<std::uintptr_t>(p) % 16 == 0; }
 
 template <int kKeyDim, int kTaps>
-void launch_prepare(const DeltaRuleArguments& a, cudaStream_t stream) {
+void launch_prepare(const DeltaRuleArguments& a, bool early, cudaStream_t stream) {
   launch(prepare_chunks<kKeyDim, kTaps>, dim3(a.value_heads, a.chunks), kPrepareThreads, PrepareShared<kKeyDim>::kBytes,
-         stream, false, "starting the delta rule's preparation", a);
+         stream, early, "starting the delta rule's preparation", a);
 }
 
 template <int kKeyDim, int kSlices, bool kDouble>
@@ -42,9 +42,9 @@ template <int kKeyDim>
 void run_kernels(const DeltaRuleArguments& a, std::uint32_t slices, std::uint32_t shared_bytes, bool early,
                  cudaStream_t stream) {
   if (a.taps <= 4) {
-    launch_prepare<kKeyDim, 4>(a, stream);
+    launch_prepare<kKeyDim, 4>(a, early, stream);
   } else {
-    launch_prepare<kKeyDim, 8>(a, stream);
+    launch_prepare<kKeyDim, 8>(a, early, stream);
   }
   // Two slices in a block need more shared memory than the smallest GPUs have.
   if (slices == 2 && ScanShared<kKeyDim, 2, false>::kBytes <= shared_bytes) {

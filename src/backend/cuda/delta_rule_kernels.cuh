@@ -85,15 +85,23 @@ __device__ __forceinline__ void convolve(const DeltaRuleArguments& a, int first,
                                          float4 (&out)[kWarpTokens]) {
   constexpr int kBefore = kTaps - 1;
   float4 x[kWarpTokens + kBefore];
+  if (a.vectors && first >= kBefore && first + kWarpTokens <= a.count) {
+    const float* from = a.in + static_cast<std::size_t>(first - kBefore) * a.in_rows + channel;
 #pragma unroll
-  for (int i = 0; i < kWarpTokens + kBefore; ++i) {  // one load, whatever it is: short code, and all under way at once
-    const int t = first + i - kBefore;
-    const bool now = t >= 0;
-    const bool there = now ? t < a.count : -t < a.taps && a.position + t >= 0;
-    const std::uint32_t row =
-        now ? static_cast<std::uint32_t>(t) : static_cast<std::uint32_t>(a.position + t) % kRingRows;
-    const float* from = (now ? a.in : a.ring) + static_cast<std::size_t>(row) * (now ? a.in_rows : a.ring_floats);
-    x[i] = there ? load_4(from + channel, a.vectors) : float4{0, 0, 0, 0};
+    for (int i = 0; i < kWarpTokens + kBefore; ++i) {
+      x[i] = *reinterpret_cast<const float4*>(from);
+      from += a.in_rows;
+    }
+  } else {
+#pragma unroll
+    for (int i = 0; i < kWarpTokens + kBefore; ++i) {
+      const int t = first + i - kBefore;
+      const bool now = t >= 0;
+      const bool there = now ? t < a.count : -t < a.taps && a.position + t >= 0;
+      const std::uint32_t row = static_cast<std::uint32_t>(now ? t : (a.position + t) % static_cast<int>(kRingRows));
+      const float* from = (now ? a.in : a.ring) + static_cast<std::size_t>(row) * (now ? a.in_rows : a.ring_floats);
+      x[i] = there ? load_4(from + channel, false) : float4{0, 0, 0, 0};
+    }
   }
 #pragma unroll
   for (int i = 0; i < kWarpTokens; ++i) out[i] = float4{0, 0, 0, 0};
@@ -137,7 +145,7 @@ __device__ __forceinline__ void prepare_tokens(const DeltaRuleArguments& a, int 
         keys ? (part * a.key_heads + key_head) * kKeyDim : 2 * a.key_heads * kKeyDim + head * a.value_dim;
     const bool mine = d < (keys ? kKeyDim : a.value_dim);
     float4 x[kWarpTokens];
-    if (mine) {
+    if (mine && first < a.count) {
       convolve<kTaps>(a, first, channel + d, x);
     } else {
 #pragma unroll
@@ -285,7 +293,8 @@ __global__ void __launch_bounds__(kPrepareThreads, 2) prepare_chunks(const Delta
   float* sum_lo = sum_hi + kDeltaChunk;
   float* betas = sum_lo + kDeltaChunk;
 
-  let_next_kernel_start();
+  wait_for_kernel_before();
+  let_next_kernel_start();  // after the wait: what follows may then read `in` at once
   const std::uint32_t lane = threadIdx.x % 32;
   const std::uint32_t warp = threadIdx.x / 32;
   const std::uint32_t chunk = blockIdx.y;
