@@ -93,7 +93,9 @@ TEST_P(QuantizedTest, CudaAgreesWithTheCpu) {
     for (std::size_t i = 0; i < exact.size(); ++i) worst = std::max(worst, std::fabs(exact[i] - got[i]));
     std::printf("%d bits, groups of %d, cuda: lowest cosine %.7f, mean KL %.3g, largest difference %.3g\n", GetParam(),
                 group, result.lowest_cosine, result.mean_kl, static_cast<double>(worst));
-    EXPECT_GE(result.lowest_cosine, 0.9999);
+    // In prefill the GPU multiplies weights rounded to binary16, which holds a 4-bit scale · q + bias nearly exactly
+    // and those of more bits to 2^-12.
+    EXPECT_GE(result.lowest_cosine, GetParam() == 4 ? 0.99999 : 0.999);
   };
   const auto ids = read_reference(tiny_model()).back().ids;
   for (const int group : {32, 64}) check(tiny_model() / "config.json", ids, group, 512);

@@ -123,13 +123,20 @@ const float* Prefill::run(const SequenceView& sequence, std::span<const TokenId>
   Impl& m = *impl_;
   const ModelSizes& sizes = m.model.sizes;
   const std::uint32_t count = sequence.count;
-  // Fewer tokens than a chunk leave most of the GPU idle in matrices of few rows.
-  const ProductShape narrow = count < kChunk ? ProductShape::split : ProductShape::automatic;
+  // What is left of a chunk at the end is summed in parts, in a long pass too: the same bits wherever a text is cut.
+  const std::uint32_t whole = count - count % kChunk;
   m.grow(count, stream);
   m.staging.copy(tokens, m.ids.as<TokenId>(), stream);
   auto* x = m.x.as<float>();
   auto* in = m.in.as<float>();
   embed_rows(m.model.embedding, m.ids.as<TokenId>(), count, x, stream);
+  const auto add = [&](const Matrix& w, const HalfPair& in_pair, float times) {
+    const std::size_t at = std::size_t{whole} * in_pair.stride;
+    const HalfPair rest{in_pair.hi + at, in_pair.lo + at, in_pair.stride};
+    m.products.add(w, in_pair, whole, times, x, sizes.hidden, stream);
+    m.products.add(w, rest, count - whole, times, x + std::size_t{whole} * sizes.hidden, sizes.hidden, stream,
+                   ProductShape::split);
+  };
   for (const DeviceLayer& layer : m.model.layers) {
     if (cancelled.requested()) return nullptr;
     norm_rows(x, layer.input_norm, sizes.eps, sizes.hidden, count, m.normed.pair, stream, m.early);
@@ -140,10 +147,10 @@ const float* Prefill::run(const SequenceView& sequence, std::span<const TokenId>
     } else {
       m.attention.run(layer, in, sequence, mixed.hi, mixed.lo, mixed.stride, stream);
     }
-    m.products.add(layer.out, mixed, count, 1, x, sizes.hidden, stream, narrow);
+    add(layer.out, mixed, 1);
     norm_rows(x, layer.post_norm, sizes.eps, sizes.hidden, count, m.normed.pair, stream, m.early);
     m.products.swiglu(layer.gate_up, m.normed.pair, count, m.h.pair, stream);
-    m.products.add(layer.down, m.h.pair, count, 1 / kSwigluFactor, x, sizes.hidden, stream, narrow);
+    add(layer.down, m.h.pair, 1 / kSwigluFactor);
   }
   return x;
 }

@@ -15,9 +15,7 @@
 namespace qwen35::cuda {
 
 /// Passes over many tokens of one state, on tensor cores. A token's results do not depend on how a text is cut into
-/// passes, as long as all but the last have a whole number of chunks (kChunk) and the last is a chunk or longer in each
-/// of the cuts, or shorter in each: a shorter pass sums its products with matrices of few rows in parts
-/// (ProductShape::split), which rounds differently.
+/// passes, as long as all but the last have a whole number of chunks (kChunk).
 ///
 /// Work is put on `stream` and not waited for. One thread at a time. Throws as check() does.
 class Prefill {
