@@ -196,13 +196,13 @@ __device__ __forceinline__ void run_stages(const Matrix& m, std::uint32_t per_ti
   constexpr std::uint32_t kUnitBytes = value_bytes(kBits) + scale_bytes(kBits, kBits == 16 ? 64 : kGroup);
   const std::uint32_t lane = thread % kLanes;
   const std::uint32_t warp = thread / kLanes;
-  const std::uint32_t stages = (units + kStageUnits - 1) / kStageUnits;
+  [[maybe_unused]] const std::uint32_t stages = (units + kStageUnits - 1) / kStageUnits;
   const std::uint8_t* const base = m.data + std::size_t{first_tile} * per_tile * kUnitBytes;
   const auto leave = [&](std::uint32_t unit, float2 sum) {
     if (lane / 4 < x.rows())
       *reinterpret_cast<float2*>(sums + (unit * x.rows() + lane / 4) * kTileRows + lane % 4 * 2) = sum;
   };
-  constexpr std::uint32_t kStep = kWarps / kStageUnits;
+  [[maybe_unused]] constexpr std::uint32_t kStep = kWarps / kStageUnits;
   GroupSums<kBits, kGroup> group_sums;
   std::uint32_t loaded = ~0U;
   if constexpr (C::kRing) {

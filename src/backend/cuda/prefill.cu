@@ -23,9 +23,11 @@ class Staging {
     check(status, "making an event");
   }
   ~Staging() {
+    if (life_ != device_life()) return;  // it went with the device
     (void)cudaEventSynchronize(read_);
     (void)cudaEventDestroy(read_);
     (void)cudaFreeHost(tokens_);
+    (void)cudaGetLastError();
   }
   Staging(const Staging&) = delete;
   Staging& operator=(const Staging&) = delete;
@@ -40,6 +42,7 @@ class Staging {
  private:
   TokenId* tokens_ = nullptr;
   cudaEvent_t read_ = nullptr;
+  std::uint64_t life_ = device_life();
 };
 
 /// hi and lo of `tokens` rows, zeros at first: what nobody writes are columns past a matrix's own.
