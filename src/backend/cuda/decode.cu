@@ -40,7 +40,8 @@ DecodeKernels choose_kernels(const DeviceModel& model, const DeviceInfo& device)
   const std::uint32_t bits = model.head.bits;
   const std::uint32_t group = bits == 16 ? 0 : 64;
   const auto same = [&](const Matrix& m) { return m.bits == bits && m.group == group; };
-  bool fits = wanted != "any" && Shape08B::is(model.sizes) && same(model.head);
+  bool fits = wanted != "any" && Shape08B::is(model.sizes) && same(model.head) &&
+              model.layers.size() * sizeof(DeviceLayer) <= kLayersBytes;
   for (const DeviceLayer& layer : model.layers)
     fits = fits && same(layer.in) && same(layer.out) && same(layer.gate_up) && same(layer.down);
   if (fits && bits == 16) return kernels_16();
@@ -118,8 +119,8 @@ struct Decoder::Impl {
       return here;
     };
     l.pass = persistent ? take(sizeof(DecodeMemory)) : 0;
-    l.barriers = take(64 * 8);
-    l.layers = persistent && layer_bytes() <= 16384 ? take(layer_bytes()) : ~0U;
+    l.barriers = take((2U << kRingLog2) * 8);
+    l.layers = persistent && layer_bytes() <= kLayersBytes ? take(layer_bytes()) : ~0U;
     l.waves = take(persistent ? (static_cast<std::uint32_t>(model.layers.size()) * 4 + 1) * kWavesBytes : 0);
     l.totals = take(rows * (s.hidden / 64) * 4);
     l.rotary = take(rows * s.rotary_dim * 4);
@@ -130,13 +131,14 @@ struct Decoder::Impl {
     if (s.linear_layers > 0) words = std::max(words, delta_words(s, tokens));
     if (s.full_layers > 0) words = std::max({words, attention_words(s, tokens), 2 * kWarps + kWarps * 16});
     l.scratch = take(words * 4);
+    if (persistent && rows == 1 && s.linear_layers > 0) l.ahead = take(kAheadFloats * 4);
     const std::uint32_t tile = kTileRows * rows * (widest / kUnitColumns);
     l.sum_floats = std::max(kSumBytes / 4, tile);
     l.sums = take(l.sum_floats * 4);
     l.ring = at;
     l.stage_bytes = unit_bytes * kStageUnits;
     if (persistent && ring) {
-      while (l.ring_log2 < 5 && at + (std::uint64_t{l.stage_bytes} << (l.ring_log2 + 1)) <= info.shared_bytes)
+      while (l.ring_log2 < kRingLog2 && at + (std::uint64_t{l.stage_bytes} << (l.ring_log2 + 1)) <= info.shared_bytes)
         ++l.ring_log2;
       // Half of the ring holds a wave, at least one tile. Where it does not fit, fewer rows do.
       const std::uint32_t least = 2 * (widest / kUnitColumns + kStageUnits - 1) / kStageUnits;
@@ -222,7 +224,7 @@ struct Decoder::Impl {
     args.trace = trace.as<long long>();
     cudaLaunchConfig_t config{};
     config.gridDim = dim3(blocks);
-    config.blockDim = dim3(kThreads);
+    config.blockDim = dim3(ring ? kRingThreads : kThreads);
     config.dynamicSmemBytes = l.bytes;
     config.stream = stream;
     cudaLaunchAttribute cooperative{};

@@ -131,8 +131,16 @@ __device__ __forceinline__ void gather_norm(const Block<C>& b, bool first, const
     const std::uint32_t pair = batch % batches * 32 + b.lane;
     const float2 weight = kKeep && kKept == 1 ? weights[0] : __ldg(reinterpret_cast<const float2*>(norm) + pair);
     float total = 0;
+    if constexpr (C::kFixed) {
+#pragma unroll
+      for (std::uint32_t i = 0; i < batches; i += 4) {
+        const float4 four = *reinterpret_cast<const float4*>(b.totals + row * batches + i);
+        total = (((total + four.x) + four.y) + four.z) + four.w;
+      }
+    } else {
 #pragma unroll 8
-    for (std::uint32_t i = 0; i < batches; ++i) total += b.totals[row * batches + i];
+      for (std::uint32_t i = 0; i < batches; ++i) total += b.totals[row * batches + i];
+    }
     const float scale = rsqrtf(total / static_cast<float>(s.hidden) + b.args.sizes.eps);
     const float2 value = x[batch * 32 + b.lane];
     fragments.put(row, pair, make_float2(value.x * scale * weight.x, value.y * scale * weight.y));

@@ -12,6 +12,14 @@
 
 namespace qwen35::cuda {
 
+/// The layers: in the block's memory where they fit, and the compiler is to know that where it can.
+template <typename C>
+__device__ __forceinline__ const DeviceLayer* layers_of(const DecodeArgs& args, const DecodeLayout& layout,
+                                                        const std::uint8_t* memory) {
+  if (C::kFixed && C::kPersistent) return reinterpret_cast<const DeviceLayer*>(memory + layout.layers);
+  return layout.layers != ~0U ? reinterpret_cast<const DeviceLayer*>(memory + layout.layers) : args.layers;
+}
+
 template <typename C>
 __device__ Block<C> make_block(const DecodeArgs& args, const DecodeLayout& layout, std::uint8_t* memory,
                                std::uint32_t row0, std::uint32_t rows) {
@@ -24,7 +32,7 @@ __device__ Block<C> make_block(const DecodeArgs& args, const DecodeLayout& layou
           thread,
           thread % kLanes,
           thread / kLanes,
-          layout.layers != ~0U ? reinterpret_cast<const DeviceLayer*>(memory + layout.layers) : args.layers,
+          layers_of<C>(args, layout, memory),
           reinterpret_cast<Waves*>(memory + layout.waves),
           layout.sum_floats,
           layout.stage_bytes,
@@ -35,6 +43,7 @@ __device__ Block<C> make_block(const DecodeArgs& args, const DecodeLayout& layou
           reinterpret_cast<float*>(memory + layout.rotary),
           reinterpret_cast<float*>(memory + layout.x),
           reinterpret_cast<std::uint32_t*>(memory + layout.scratch),
+          reinterpret_cast<float*>(memory + layout.ahead),
           reinterpret_cast<float*>(memory + layout.sums)};
 }
 
@@ -47,43 +56,55 @@ __device__ __forceinline__ Block<C> this_block() {
 }
 
 /// A step as a function of its own: all of them in one body ask for more registers than there are, and what is put by
-/// goes through the second-level cache. Returns the ring as the step leaves it.
+/// goes through the second-level cache. `next`: the stage of the ring that the next product begins with; returned as
+/// the step leaves it.
 template <Step kStep, typename C>
-__device__ __noinline__ WeightRing call_step(std::uint32_t number, WeightRing ring) {
+__device__ __noinline__ std::uint32_t call_step(std::uint32_t number, std::uint32_t next) {
   const Block<C> b = this_block<C>();
   if constexpr (kStep == Step::mix) {
+    if constexpr (C::kOne) {
+      if (mixes_one(b)) {
+        mix_linear_one(b, b.layer(number), number);
+        return next;
+      }
+    }
     mix_linear(b, b.layer(number), number);
   } else if constexpr (kStep == Step::combine) {  // a full layer's mixer
-    mix_full(b, b.layer(number), number);
+    if constexpr (C::kOne) {
+      mix_full_one(b, b.layer(number), number);
+    } else {
+      mix_full(b, b.layer(number), number);
+    }
     if (b.args.combine != 0) combine(b, number);
   } else {
-    run_product<kStep>(b, number, ring);
-    if constexpr (kStep == Step::in) sync_compute();  // what the product read is written again
+    if constexpr (C::kOne && kStep == Step::in) {
+      if (mixes_one(b) && b.layer(number).linear) fetch_mixer(b, b.layer(number));
+    }
+    run_product<kStep>(b, number, next);
   }
-  return ring;
+  return next;
 }
 
 /// A whole pass in one kernel: every multiprocessor has one block, which keeps its part of every product, and blocks
 /// talk through tagged links alone.
 template <typename C>
-__global__ void __launch_bounds__(kThreads, 1)
+__global__ void __launch_bounds__(C::kRing ? kRingThreads : kThreads, 1)
     decode_pass(const __grid_constant__ DecodeArgs args, const __grid_constant__ DecodeLayout layout) {
 #if defined(QWEN35_DECODE_HERE)
   extern __shared__ __align__(128) std::uint8_t memory[];
   {
     auto* const to = reinterpret_cast<std::uint32_t*>(memory);
     const auto* const from = reinterpret_cast<const std::uint32_t*>(&args);
-    for (std::uint32_t i = threadIdx.x; i < sizeof(DecodeArgs) / 4; i += kThreads) to[i] = from[i];
+    for (std::uint32_t i = threadIdx.x; i < sizeof(DecodeArgs) / 4; i += blockDim.x) to[i] = from[i];
     if (threadIdx.x == 0) reinterpret_cast<DecodeMemory*>(memory)->layout = layout;
     if (layout.layers != ~0U) {
       auto* const copy = reinterpret_cast<std::uint32_t*>(memory + layout.layers);
       const auto* const layers = reinterpret_cast<const std::uint32_t*>(args.layers);
-      for (std::uint32_t i = threadIdx.x; i < args.layer_count * sizeof(DeviceLayer) / 4; i += kThreads)
+      for (std::uint32_t i = threadIdx.x; i < args.layer_count * sizeof(DeviceLayer) / 4; i += blockDim.x)
         copy[i] = layers[i];
     }
   }
   __syncthreads();
-  WeightRing ring;
   {
     const Block<C> b = this_block<C>();
 #if defined(QWEN35_BULK_COPY)
@@ -92,35 +113,33 @@ __global__ void __launch_bounds__(kThreads, 1)
     }
 #endif
     // Worked out once, all at the same time: they are full of divisions.
-    for (std::uint32_t i = b.thread; i < args.layer_count * 4 + 1; i += kThreads)
+    for (std::uint32_t i = b.thread; i < args.layer_count * 4 + 1; i += blockDim.x)
       b.waves[i] = product_waves(b, product_matrix(b, i));
     __syncthreads();
-#if defined(QWEN35_BULK_COPY)
     if constexpr (C::kRing) {
-      fetch_ahead(b, ring, 1U << b.ring_log2);
+      if (b.warp == kWarps) return fetch_weights(b);
     }
-#endif
     embed(b.args, b.sizes(), 0, b.rows(), b.x, b.thread);
     fill_rotary(b);
     sync_compute();
     b.stamp(0);
   }
-  const DeviceLayer* const layers =
-      layout.layers != ~0U ? reinterpret_cast<const DeviceLayer*>(memory + layout.layers) : args.layers;
+  const DeviceLayer* const layers = layers_of<C>(args, layout, memory);
+  std::uint32_t next = 0;
 #pragma unroll 1
   for (std::uint32_t number = 0; number < args.layer_count; ++number) {
-    ring = call_step<Step::in, C>(number, ring);
+    next = call_step<Step::in, C>(number, next);
     if (layers[number].linear) {
-      ring = call_step<Step::mix, C>(number, ring);
+      next = call_step<Step::mix, C>(number, next);
     } else {
-      ring = call_step<Step::combine, C>(number, ring);
+      next = call_step<Step::combine, C>(number, next);
     }
     if (args.trace != nullptr && blockIdx.x == 0 && threadIdx.x == 0) args.trace[number * 9 + 3] = clock64();
-    ring = call_step<Step::out, C>(number, ring);
-    ring = call_step<Step::gate_up, C>(number, ring);
-    ring = call_step<Step::down, C>(number, ring);
+    next = call_step<Step::out, C>(number, next);
+    next = call_step<Step::gate_up, C>(number, next);
+    next = call_step<Step::down, C>(number, next);
   }
-  if (args.logits != nullptr) ring = call_step<Step::head, C>(args.layer_count, ring);
+  if (args.logits != nullptr) next = call_step<Step::head, C>(args.layer_count, next);
 #endif
 }
 
@@ -139,7 +158,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   const std::uint32_t row0 = blockIdx.y * group_rows;
   if (row0 >= args.rows) return;
   const Block<C> b = make_block<C>(args, layout, memory, row0, min(group_rows, args.rows - row0));
-  WeightRing none;
+  std::uint32_t none = 0;
   run_step(b, step, number, none);
 #endif
 }

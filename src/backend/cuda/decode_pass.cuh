@@ -34,6 +34,8 @@ struct Config {
   static constexpr bool kRing = kRing_;
   using Shape = Shape_;
   static constexpr bool kFixed = !std::is_same_v<Shape, ModelSizes>;
+  /// One token, sizes known: mixers of their own, made for latency.
+  static constexpr bool kOne = kPersistent && kFixed && kRows_ == 1;
   static constexpr int kBits = kBits_;
   static constexpr int kGroup = kGroup_;
   static constexpr std::uint32_t kRows = kRows_;
@@ -64,18 +66,21 @@ struct Block {
   std::uint32_t sum_floats;
   std::uint32_t stage_bytes, ring_log2;
   std::uint8_t* stages;
-  std::uint64_t* full;
+  std::uint64_t* barriers;
   float* totals;
   float* rotary;
   float* x;
   std::uint32_t* scratch;
+  float* ahead;
   float* sums;
 
   /// Layer `number`; the first one for the head, which does not look at it.
   [[nodiscard]] __device__ const DeviceLayer& layer(std::uint32_t number) const {
     return layers[number < args.layer_count ? number : 0];
   }
-  [[nodiscard]] __device__ RingMemory ring() const { return {stages, full, stage_bytes, ring_log2}; }
+  [[nodiscard]] __device__ RingMemory ring() const {
+    return {stages, barriers, barriers + (1U << kRingLog2), stage_bytes, ring_log2};
+  }
   [[nodiscard]] __device__ __forceinline__ decltype(auto) sizes() const { return shape_of<typename C::Shape>(args); }
   [[nodiscard]] __device__ std::uint32_t rows() const { return C::kRows != 0 ? C::kRows : count; }
   [[nodiscard]] __device__ Fragments<C::kRows> fragments() const { return {scratch, count}; }

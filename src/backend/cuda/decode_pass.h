@@ -6,9 +6,12 @@
 
 namespace qwen35::cuda {
 
-/// Threads of a block.
+/// Threads of a block that compute; where weights come by way of the ring, a warp more fetches them.
 inline constexpr std::uint32_t kThreads = 512;
 inline constexpr std::uint32_t kWarps = kThreads / kLanes;
+inline constexpr std::uint32_t kRingThreads = kThreads + kLanes;
+/// Stages of the ring, at most.
+inline constexpr std::uint32_t kRingLog2 = 5;
 
 /// Rows that one block computes together, and rows of one pass.
 inline constexpr std::uint32_t kGroupRows = 8;
@@ -57,16 +60,20 @@ struct DecodeArgs {
 /// Of a product's share that a block knows by heart (decode_product.cuh).
 inline constexpr std::uint32_t kWavesBytes = 24;
 
+/// Room for a copy of the layers in a block's memory.
+inline constexpr std::uint32_t kLayersBytes = 16384;
+
 /// Memory of a block: byte offsets, decided on the host.
 struct DecodeLayout {
   std::uint32_t pass;      ///< a copy of what the kernel was given (DecodeMemory)
-  std::uint32_t barriers;  ///< one a stage of the ring
-  std::uint32_t layers;    ///< a copy of the layers, or ~0
+  std::uint32_t barriers;  ///< two a stage of the ring: full, empty
+  std::uint32_t layers;    ///< a copy of the layers, or ~0: too many (never where sizes are known in advance)
   std::uint32_t waves;     ///< 4 × layers + 1 of Waves, kWavesBytes each
   std::uint32_t totals;    ///< rows × (hidden / 64) floats, or heads' scales
   std::uint32_t rotary;    ///< rows × rotary_dim floats: cosine, sine
   std::uint32_t x;         ///< rows × hidden floats
   std::uint32_t scratch;   ///< activations of a product, or what a mixer needs
+  std::uint32_t ahead;     ///< what a linear layer's mixer reads, fetched before it is needed (one row)
   std::uint32_t sums;
   std::uint32_t sum_floats;
   std::uint32_t ring;

@@ -65,19 +65,13 @@ struct Waves {
 
 static_assert(sizeof(Waves) == kWavesBytes);
 
-/// Stages of weights in a block's memory, in the order of the pass, filled ahead by the bulk copy engine whatever the
-/// threads wait for: weights depend on nothing. A wave's stages are filled anew as soon as all have read them. Stages
-/// are counted from the kernel's beginning.
-struct WeightRing {
-  std::uint32_t next = 0;     ///< the number of the product's first stage
-  std::uint32_t fetched = 0;  ///< stages asked for; this and the next two only in the warp that fetches
-  std::uint32_t product = 0;  ///< of the pass, whose stages are being asked for
-  std::uint32_t at = 0;       ///< how many of them have been
-};
-
+/// Stages of weights in a block's memory, in the order of the pass. A warp of its own fills them ahead by the bulk copy
+/// engine, whatever the others wait for: weights depend on nothing. Stages are counted from the kernel's beginning; of
+/// each, eight warps tell when they have read their unit, and then it is filled anew.
 struct RingMemory {
   std::uint8_t* stages;  ///< 1 << log2 of them
   std::uint64_t* full;   ///< barriers: a stage's bytes have come
+  std::uint64_t* empty;  ///< barriers: its kStageUnits readers have gone
   std::uint32_t stage_bytes;
   std::uint32_t log2;
 
@@ -87,11 +81,14 @@ struct RingMemory {
   __device__ void init(std::uint32_t thread) const {
     if (thread < (1U << log2)) {
       asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(shared_address(full + thread)) : "memory");
+      asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_address(empty + thread)), "n"(kStageUnits)
+                   : "memory");
       asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
     }
   }
-  /// Stage `n` is to hold `bytes` from `from`, which no other product of the pass reads.
+  /// Stage `n` is to hold `bytes` from `from`, which no other product of the pass reads; waits until it is free.
   __device__ void fetch(std::uint32_t n, const std::uint8_t* from, std::uint32_t bytes) const {
+    wait(empty + slot(n), ((n >> log2) & 1U) ^ 1U);  // the first ones are: no phase has begun
     std::uint64_t policy;
     asm("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(policy));
     const std::uint32_t barrier = shared_address(full + slot(n));
@@ -104,14 +101,25 @@ struct RingMemory {
   }
   /// Stage `n` once it is there.
   __device__ const std::uint8_t* take(std::uint32_t n) const {
-    const std::uint32_t barrier = shared_address(full + slot(n));
+    wait(full + slot(n), (n >> log2) & 1U);
+    return stages + slot(n) * stage_bytes;
+  }
+  /// This warp has read its unit of stage `n` (or has none there).
+  __device__ void release(std::uint32_t n, std::uint32_t lane) const {
+    __syncwarp();
+    if (lane == 0)
+      asm volatile("mbarrier.arrive.release.cta.shared::cta.b64 _, [%0];" ::"r"(shared_address(empty + slot(n)))
+                   : "memory");
+  }
+
+ private:
+  __device__ static void wait(const std::uint64_t* barrier, std::uint32_t parity) {
     asm volatile(
         "{ .reg .pred p;\n"
         "AGAIN_%=: mbarrier.try_wait.parity.shared::cta.b64 p, [%0], %1;\n"
-        "@!p bra AGAIN_%=; }" ::"r"(barrier),
-        "r"((n >> log2) & 1U)
+        "@!p bra AGAIN_%=; }" ::"r"(shared_address(barrier)),
+        "r"(parity)
         : "memory");
-    return stages + slot(n) * stage_bytes;
   }
 #endif
 };
@@ -225,6 +233,8 @@ __device__ __forceinline__ void run_stages(const Matrix& m, std::uint32_t per_ti
                                                scales_of<kBits, kGroup>(second, lane)};
         float2 sum[2];
         multiply(weights, scales, x, block, lane, group_sums, sum);
+        ring.release(stage0 + stage, lane);
+        ring.release(stage0 + stage + kStep, lane);
         leave(stage * kStageUnits + block, sum[0]);
         leave((stage + kStep) * kStageUnits + block, sum[1]);
       }
@@ -232,7 +242,10 @@ __device__ __forceinline__ void run_stages(const Matrix& m, std::uint32_t per_ti
 #pragma unroll 1
     for (; stage < stages; stage += kStep) {
       const std::uint32_t unit = stage * kStageUnits + warp % kStageUnits;
-      if (unit >= units) continue;
+      if (unit >= units) {
+        ring.release(stage0 + stage, lane);
+        continue;
+      }
       const std::uint32_t block = unit % per_tile;
       if (block != loaded) {
         group_sums.load(x, block, lane);
@@ -244,6 +257,7 @@ __device__ __forceinline__ void run_stages(const Matrix& m, std::uint32_t per_ti
       const std::uint8_t* const scales[1] = {scales_of<kBits, kGroup>(at, lane)};
       float2 sum[1];
       multiply(weights, scales, x, block, lane, group_sums, sum);
+      ring.release(stage0 + stage, lane);
       leave(unit, sum[0]);
     }
 #endif
@@ -315,28 +329,26 @@ __device__ __forceinline__ float add_units(const float* sums, std::uint32_t unit
 
 /// A block's share of a product. `emit(tile, row, token, sum, sum4)` is called once for each row (of eight) and token
 /// by one thread; sums are not yet times m.factor. With kPairs it gets rows 0 to 3 only, and sum4, that of row + 4,
-/// too. kUnits: units of a tile, or 0: known at run time. All kThreads come here together and may read what others
-/// wrote before; they leave without waiting.
-template <typename C, std::uint32_t kUnits, bool kPairs, typename Refill, typename Emit>
+/// too. kUnits: units of a tile, or 0: known at run time. `next`: the number of the product's first stage of the ring;
+/// becomes that of the next product. All kThreads come here together and may read what others wrote before; they leave
+/// without waiting, but all have read the activations.
+template <typename C, std::uint32_t kUnits, bool kPairs, typename Emit>
 __device__ __forceinline__ void product(const Matrix& m, const Fragments<C::kRows>& x, const Waves& waves,
-                                        std::uint32_t thread, float* sums, const RingMemory& memory, WeightRing& ring,
-                                        const Refill& refill, const Emit& emit) {
+                                        std::uint32_t thread, float* sums, const RingMemory& memory,
+                                        std::uint32_t& next, const Emit& emit) {
   const std::uint32_t per_tile = kUnits != 0 ? kUnits : m.units;
   constexpr std::uint32_t kOutputs = kPairs ? kTileRows / 2 : kTileRows;
 #pragma unroll 1
   for (std::uint32_t first = waves.tiles.begin; first < waves.tiles.end; first += waves.tiles_each) {
     const std::uint32_t count = min(waves.tiles_each, waves.tiles.end - first);
     if constexpr (C::kBits != 0) {
-      run_stages<C, C::kBits, C::kGroup>(m, per_tile, first, count * per_tile, x, sums, memory, ring.next, thread);
+      run_stages<C, C::kBits, C::kGroup>(m, per_tile, first, count * per_tile, x, sums, memory, next, thread);
     } else {
-      run_any_stages<C>(m, per_tile, first, count * per_tile, x, sums, memory, ring.next, thread);
+      run_any_stages<C>(m, per_tile, first, count * per_tile, x, sums, memory, next, thread);
     }
+    if constexpr (C::kOne) asm volatile("cp.async.wait_all;" ::: "memory");  // what the mixer reads; long there
     sync_compute();
-    if constexpr (C::kRing) {
-      const std::uint32_t stages = waves.stages_of(count);
-      ring.next += stages;
-      refill(stages);
-    }
+    if constexpr (C::kRing) next += waves.stages_of(count);
 #pragma unroll 1
     for (std::uint32_t i = thread; i < count * x.rows() * kOutputs; i += kThreads) {
       const std::uint32_t row = i % kOutputs;

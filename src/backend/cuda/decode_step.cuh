@@ -2,7 +2,7 @@
 
 // The steps of a layer, each a gather and a product, and what becomes of the product's sums.
 
-#include "backend/cuda/decode_attention.cuh"
+#include "backend/cuda/decode_attention_one.cuh"
 #include "backend/cuda/decode_delta.cuh"
 
 namespace qwen35::cuda {
@@ -48,6 +48,8 @@ __device__ __forceinline__ void gather(const Block<C>& b, const DeviceLayer& lay
   } else if constexpr (kStep == Step::out) {
     if (layer.linear) {
       gather_gated(b, layer, number);
+    } else if constexpr (C::kOne) {
+      gather_attention_one(b, number);
     } else {
       gather_attention(b, layer, number);
     }
@@ -115,28 +117,25 @@ __device__ __forceinline__ Waves product_waves(const Block<C>& b, const Matrix& 
                C::kRing ? (1U << b.ring_log2) / 2 : ~0U / kStageUnits);
 }
 
-/// The last warp asks for the next `count` stages of the pass.
+/// The warp that fetches: all stages of this block's share of the pass, one behind the other, as far ahead as the ring
+/// has room.
 template <typename C>
-__device__ __forceinline__ void fetch_ahead(const Block<C>& b, WeightRing& ring, std::uint32_t count) {
+__device__ __forceinline__ void fetch_weights(const Block<C>& b) {
 #if defined(QWEN35_BULK_COPY)
-  if (b.warp != kWarps - 1) return;
+  if (b.lane != 0) return;
   const std::uint32_t products = b.args.layer_count * 4 + (b.args.logits != nullptr ? 1 : 0);
-  while (count > 0 && ring.product < products) {
-    const Waves waves = b.waves[ring.product];
-    const Matrix& m = product_matrix(b, ring.product);
-    const std::uint32_t now = min(count, waves.stages - ring.at);
-    const std::uint8_t* const from = m.data + std::size_t{waves.tiles.begin} * m.units * m.unit_bytes;
-    for (std::uint32_t i = b.lane; i < now; i += kLanes) {
-      const Waves::Units units = waves.units_of(ring.at + i);
-      b.ring().fetch(ring.fetched + i, from + std::size_t{units.begin} * m.unit_bytes,
-                     (units.end - units.begin) * m.unit_bytes);
-    }
-    ring.fetched += now;
-    ring.at += now;
-    count -= now;
-    if (ring.at == waves.stages) {
-      ++ring.product;
-      ring.at = 0;
+  const RingMemory ring = b.ring();
+  std::uint32_t next = 0;
+#pragma unroll 1
+  for (std::uint32_t i = 0; i < products; ++i) {
+    const Waves waves = b.waves[i];
+    const Matrix& m = product_matrix(b, i);
+    const std::uint32_t unit_bytes = m.unit_bytes;
+    const std::uint8_t* const from = m.data + std::size_t{waves.tiles.begin} * m.units * unit_bytes;
+#pragma unroll 1
+    for (std::uint32_t stage = 0; stage < waves.stages; ++stage) {
+      const Waves::Units units = waves.units_of(stage);
+      ring.fetch(next++, from + std::size_t{units.begin} * unit_bytes, (units.end - units.begin) * unit_bytes);
     }
   }
 #endif
@@ -144,7 +143,7 @@ __device__ __forceinline__ void fetch_ahead(const Block<C>& b, WeightRing& ring,
 
 /// A step that is a product, for this block's rows and tiles.
 template <Step kStep, typename C>
-__device__ __forceinline__ void run_product(const Block<C>& b, std::uint32_t number, WeightRing& ring) {
+__device__ __forceinline__ void run_product(const Block<C>& b, std::uint32_t number, std::uint32_t& next) {
   const DeviceLayer& layer = b.layer(number);
   constexpr std::uint32_t kUnits = [] {
     if constexpr (C::kFixed) {
@@ -163,8 +162,7 @@ __device__ __forceinline__ void run_product(const Block<C>& b, std::uint32_t num
   constexpr std::uint32_t kIndex = kStep == Step::out ? 1 : kStep == Step::gate_up ? 2 : kStep == Step::down ? 3 : 0;
   product<C, kUnits, kStep == Step::gate_up>(
       m, b.fragments(), C::kPersistent ? b.waves[number * 4 + kIndex] : product_waves(b, m), b.thread, b.sums, b.ring(),
-      ring, [&](std::uint32_t stages) { fetch_ahead(b, ring, stages); },
-      [&](std::uint32_t tile, std::uint32_t tile_row, std::uint32_t row, float sum, float sum4) {
+      next, [&](std::uint32_t tile, std::uint32_t tile_row, std::uint32_t row, float sum, float sum4) {
         leave<kStep>(b, layer, number, m, tile, tile_row, b.row0 + row, sum, sum4);
       });
   b.stamp(number * 9 + kStamp + 1);
@@ -182,23 +180,23 @@ __device__ __forceinline__ void mix(const Block<C>& b, std::uint32_t number) {
 }
 
 template <typename C>
-__device__ __forceinline__ void run_step(const Block<C>& b, Step step, std::uint32_t number, WeightRing& ring) {
+__device__ __forceinline__ void run_step(const Block<C>& b, Step step, std::uint32_t number, std::uint32_t& next) {
   switch (step) {
     case Step::in:
-      return run_product<Step::in>(b, number, ring);
+      return run_product<Step::in>(b, number, next);
     case Step::mix:
       return mix(b, number);
     case Step::combine:
       if (b.args.combine != 0) combine(b, number);
       return;
     case Step::out:
-      return run_product<Step::out>(b, number, ring);
+      return run_product<Step::out>(b, number, next);
     case Step::gate_up:
-      return run_product<Step::gate_up>(b, number, ring);
+      return run_product<Step::gate_up>(b, number, next);
     case Step::down:
-      return run_product<Step::down>(b, number, ring);
+      return run_product<Step::down>(b, number, next);
     default:
-      return run_product<Step::head>(b, number, ring);
+      return run_product<Step::head>(b, number, next);
   }
 }
 
