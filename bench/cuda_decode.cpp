@@ -195,6 +195,16 @@ double time_passes(const RandomModel& random, Decoder& decoder, std::uint32_t se
   return median(times);
 }
 
+void print_trace(std::uint32_t rows, const std::vector<long long>& stamps) {
+  std::printf("\n   %u row(s), cycles of layers' steps (gather, product[, mixer]):", rows);
+  for (const std::size_t layer : {std::size_t{1}, std::size_t{3}, std::size_t{4}}) {
+    std::printf("\n     layer %zu:", layer);
+    for (std::size_t i = 0; i < 9; ++i) std::printf(" %lld", stamps[layer * 9 + i + 1] - stamps[layer * 9 + i]);
+  }
+  std::printf("\n     head: %lld %lld, whole %lld", stamps[217] - stamps[216], stamps[218] - stamps[217],
+              stamps[218] - stamps[0]);
+}
+
 int run(int argc, char** argv) {
   if (const std::string why = why_unusable(); !why.empty()) {
     std::printf("%s\n", why.c_str());
@@ -227,17 +237,11 @@ int run(int argc, char** argv) {
         std::printf("; %u sequences %.0f us, %.0f tok/s", sequences, many, sequences * 1e6 / many);
       }
     }
-    if (design == "persistent" || design == "ringless") {
-      (void)decoder.trace();
-      (void)time_passes(model, decoder, 1, 1, 0, true, nullptr);
-      const std::vector<long long> stamps = decoder.trace();
-      std::printf("\n   cycles of layers' steps (gather, product[, mixer]):");
-      for (const std::size_t layer : {std::size_t{1}, std::size_t{3}, std::size_t{4}}) {
-        std::printf("\n     layer %zu:", layer);
-        for (std::size_t i = 0; i < 9; ++i) std::printf(" %lld", stamps[layer * 9 + i + 1] - stamps[layer * 9 + i]);
+    if (design != "graph" && design != "launches" && !decoder.trace().empty()) {
+      for (const std::uint32_t count : {1U, decoder.few()}) {
+        (void)time_passes(model, decoder, 1, count, 0, true, nullptr);
+        print_trace(count, decoder.trace());
       }
-      std::printf("\n     head: %lld %lld, whole %lld", stamps[217] - stamps[216], stamps[218] - stamps[217],
-                  stamps[218] - stamps[0]);
     }
     double sum = 0;
     for (const float v : results.back()) sum += std::fabs(static_cast<double>(v));

@@ -4,6 +4,7 @@ set_property(CACHE QWEN35_CUDA PROPERTY STRINGS AUTO ON OFF)
 # Machine code for each, and intermediate code (PTX) of 80 and 120 that drivers compile for what comes between and after.
 # 90a has the instructions of Hopper alone (wgmma).
 set(QWEN35_CUDA_ARCHITECTURES "80;86-real;89-real;90a-real;120" CACHE STRING "GPU architectures of the CUDA backend")
+option(QWEN35_CUDA_TRACE "Decode kernels note their clock for bench/cuda-decode (costs 3 %)" OFF)
 
 set(QWEN35_WITH_CUDA OFF)
 # Sanitizers and emulators meet no GPU: there only an explicit ON builds it.

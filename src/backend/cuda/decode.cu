@@ -130,8 +130,12 @@ struct Decoder::Impl {
     std::uint32_t words = fragment_words(rows, widest);
     if (s.linear_layers > 0) words = std::max(words, delta_words(s, tokens));
     if (s.full_layers > 0) words = std::max({words, attention_words(s, tokens), 2 * kWarps + kWarps * 16});
+    // Behind the activations of `in` and `out`: nothing else is there from one layer's `down` to its own.
+    const std::uint32_t before = fragment_words(rows, std::max(s.hidden, s.z_floats()));
+    const bool fetched = persistent && Shape08B::is(s);
+    if (fetched) words = std::max(words, before + ahead_floats(rows));
     l.scratch = take(words * 4);
-    if (persistent && rows == 1 && s.linear_layers > 0) l.ahead = take(kAheadFloats * 4);
+    if (fetched) l.ahead = l.scratch + before * 4;
     const std::uint32_t tile = kTileRows * rows * (widest / kUnitColumns);
     l.sum_floats = std::max(kSumBytes / 4, tile);
     l.sums = take(l.sum_floats * 4);
@@ -140,9 +144,8 @@ struct Decoder::Impl {
     if (persistent && ring) {
       while (l.ring_log2 < kRingLog2 && at + (std::uint64_t{l.stage_bytes} << (l.ring_log2 + 1)) <= info.shared_bytes)
         ++l.ring_log2;
-      // Half of the ring holds a wave, at least one tile. Where it does not fit, fewer rows do.
-      const std::uint32_t least = 2 * (widest / kUnitColumns + kStageUnits - 1) / kStageUnits;
-      while ((1U << l.ring_log2) < least) ++l.ring_log2;
+      l.ring_log2 =
+          std::max(l.ring_log2, 1U);  // half of the warps have a stage each; where that does not fit, fewer rows do
       at += l.stage_bytes << l.ring_log2;
     }
     l.bytes = at;
@@ -378,6 +381,7 @@ void Decoder::replay(const SequenceView& sequence, cudaStream_t stream) {
 }
 
 std::vector<long long> Decoder::trace() {
+#if defined(QWEN35_CUDA_TRACE)
   Impl& i = *impl_;
   if (i.trace.bytes() == 0) {
     i.trace = DeviceMemory((i.model.layers.size() * 9 + 3) * sizeof(long long));
@@ -386,6 +390,9 @@ std::vector<long long> Decoder::trace() {
   std::vector<long long> stamps(i.trace.bytes() / sizeof(long long));
   check(cudaMemcpy(stamps.data(), i.trace.data(), i.trace.bytes(), cudaMemcpyDeviceToHost), "copying the trace");
   return stamps;
+#else
+  return {};
+#endif
 }
 
 std::size_t Decoder::memory_bytes() const {

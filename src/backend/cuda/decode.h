@@ -43,9 +43,9 @@ class Decoder {
   /// S after the `sequence.count` tokens from `sequence.position` on whose rows stand in the ring, from s_in to s_out.
   void replay(const SequenceView& sequence, cudaStream_t stream);
 
-  /// For measuring: from the first call on, persistent passes note one block's clock: at the beginning, then of each
-  /// step after its activations are there and after its product, and after a layer's mixer. Returns those of the last
-  /// pass, which must have ended.
+  /// For measuring, where QWEN35_CUDA_TRACE is built in: from the first call on, persistent passes note one block's
+  /// clock: at the beginning, then of each step after its activations are there and after its product, and after a
+  /// layer's mixer. Returns those of the last such pass, which must have ended; nothing where it is not built in.
   [[nodiscard]] std::vector<long long> trace();
 
   /// Device memory held beside the weights.

@@ -322,21 +322,21 @@ __device__ __forceinline__ void mix_full(const Block<C>& b, const DeviceLayer& l
   }
 }
 
-/// Sixteen dimensions of one head of one row: the splits' sums, each times how much its largest score lags behind the
-/// largest of all.
+/// Sixteen dimensions of one head of one row, by one warp: the splits' sums, each times how much its largest score lags
+/// behind the largest of all. Sums go over 64 strands of splits (4 w + lane / 8), weights over 512.
 template <typename C>
 __device__ __forceinline__ void combine_item(const Block<C>& b, std::uint32_t number, std::uint32_t row,
                                              std::uint32_t head, std::uint32_t dim) {
   constexpr std::uint32_t kPairs = 8;
-  constexpr std::uint32_t kStrands = kThreads / kPairs;
+  constexpr std::uint32_t kTogether = kLanes / kPairs;  // splits that a warp adds at once
+  constexpr std::uint32_t kStrands = 64;
+  constexpr int kGroups = 4;  // of kTogether splits, asked for before the first is looked at
   const auto& s = b.sizes();
   const auto part = b.link(b.args.buffers.part, number);
   const auto scale = b.link(b.args.buffers.scale, number);
   const auto mixed = b.link(b.args.buffers.mixed, number);
   const std::uint32_t splits = b.position_of(row) / kSplitKeys + 1;
   const std::uint32_t base = (row * s.heads + head) * b.args.splits;
-  float* const across = reinterpret_cast<float*>(b.scratch);  // one a warp
-  float* const sums = across + 2 * kWarps;                    // warps × 16
   const auto load_scale = [&](std::uint32_t split) {
     const std::uint32_t at[1] = {base + split};
     float2 value[1];
@@ -345,47 +345,82 @@ __device__ __forceinline__ void combine_item(const Block<C>& b, std::uint32_t nu
   };
 
   float most = -CUDART_INF_F;
-  for (std::uint32_t split = b.thread; split < splits; split += kThreads) most = fmaxf(most, load_scale(split).x);
-  most = warp_max(most);
-  if (b.lane == 0) across[b.warp] = most;
-  sync_compute();
-  most = across[0];
-  for (std::uint32_t i = 1; i < kWarps; ++i) most = fmaxf(most, across[i]);
-
-  float total = 0;
-  for (std::uint32_t split = b.thread; split < splits; split += kThreads) {
-    const float2 one = load_scale(split);
-    total += exp2f(one.x - most) * one.y;
-  }
-  total = warp_sum(total);
-  if (b.lane == 0) across[kWarps + b.warp] = total;
-
-  float2 sum = make_float2(0, 0);
-  for (std::uint32_t split = b.thread / kPairs; split < splits; split += kStrands) {
-    const float times = exp2f(load_scale(split).x - most);
-    const std::uint32_t at[1] = {((base + split) * s.head_dim + dim) / 2 + b.thread % kPairs};
-    float2 value[1];
-    part.load(at, value);
-    sum.x += times * value[0].x;
-    sum.y += times * value[0].y;
-  }
+  float2 kept[2];  // this lane's first two
 #pragma unroll
-  for (int step = 8; step < 32; step *= 2) {
-    sum.x += __shfl_xor_sync(0xFFFFFFFFU, sum.x, step);
-    sum.y += __shfl_xor_sync(0xFFFFFFFFU, sum.y, step);
+  for (std::uint32_t i = 0; i < 2; ++i) {
+    kept[i] = b.lane + kLanes * i < splits ? load_scale(b.lane + kLanes * i) : make_float2(-CUDART_INF_F, 0);
+    most = fmaxf(most, kept[i].x);
   }
-  if (b.lane < kPairs) reinterpret_cast<float2*>(sums)[b.warp * kPairs + b.lane] = sum;
-  sync_compute();
-  if (b.thread < 2 * kPairs) {
-    float value = 0;
-    float weights = 0;
-    for (std::uint32_t i = 0; i < kWarps; ++i) {
-      value += sums[i * 2 * kPairs + b.thread];
-      weights += across[kWarps + i];
+  for (std::uint32_t split = b.lane + 2 * kLanes; split < splits; split += kLanes)
+    most = fmaxf(most, load_scale(split).x);
+  most = warp_max(most);
+
+  float weights = 0;
+#pragma unroll
+  for (std::uint32_t w = 0; w < 2; ++w) {
+    if (w * kLanes >= splits) break;
+    float total = 0;
+    if (b.lane + kLanes * w < splits) total += exp2f(kept[w].x - most) * kept[w].y;
+    for (std::uint32_t split = b.lane + kLanes * w + kThreads; split < splits; split += kThreads) {
+      const float2 one = load_scale(split);
+      total += exp2f(one.x - most) * one.y;
     }
-    mixed.store(row * b.args.buffers.mixed_floats + head * s.head_dim + dim + b.thread, value / weights);
+    weights += warp_sum(total);
   }
-  sync_compute();
+#pragma unroll 1
+  for (std::uint32_t w = 2; w < kWarps && w * kLanes < splits; ++w) {
+    float total = 0;
+    for (std::uint32_t split = b.lane + kLanes * w; split < splits; split += kThreads) {
+      const float2 one = load_scale(split);
+      total += exp2f(one.x - most) * one.y;
+    }
+    weights += warp_sum(total);
+  }
+
+  float2 value = make_float2(0, 0);
+#pragma unroll 1
+  for (std::uint32_t first = 0; first < kStrands && first < splits; first += kTogether * kGroups) {
+    float2 sum[kGroups] = {};
+    for (std::uint32_t round = first; round < splits; round += kStrands) {
+      std::uint32_t at[kGroups];
+      float times[kGroups];
+      float2 one[kGroups];
+#pragma unroll
+      for (int i = 0; i < kGroups; ++i) {
+        // What is not there is asked for in the place of the first, and not used.
+        const std::uint32_t split = round + kTogether * static_cast<std::uint32_t>(i) + b.lane / kPairs;
+        at[i] = ((base + (split < splits ? split : 0)) * s.head_dim + dim) / 2 + b.lane % kPairs;
+        const float near = __shfl_sync(0xFFFFFFFFU, kept[0].x, static_cast<int>(split % kLanes));
+        const float far = __shfl_sync(0xFFFFFFFFU, kept[1].x, static_cast<int>(split % kLanes));
+        times[i] = split < kLanes ? near : far;
+        if (split >= 2 * kLanes && split < splits) times[i] = load_scale(split).x;
+      }
+      part.load(at, one);
+#pragma unroll
+      for (int i = 0; i < kGroups; ++i) {
+        const std::uint32_t split = round + kTogether * static_cast<std::uint32_t>(i) + b.lane / kPairs;
+        if (split >= splits) continue;
+        const float lag = exp2f(times[i] - most);
+        sum[i].x += lag * one[i].x;
+        sum[i].y += lag * one[i].y;
+      }
+    }
+#pragma unroll
+    for (int i = 0; i < kGroups; ++i) {
+#pragma unroll
+      for (int step = static_cast<int>(kPairs); step < static_cast<int>(kLanes); step *= 2) {
+        sum[i].x += __shfl_xor_sync(0xFFFFFFFFU, sum[i].x, step);
+        sum[i].y += __shfl_xor_sync(0xFFFFFFFFU, sum[i].y, step);
+      }
+      value.x += sum[i].x;
+      value.y += sum[i].y;
+    }
+  }
+  if (b.lane < kPairs) {
+    const std::uint32_t to = row * b.args.buffers.mixed_floats + head * s.head_dim + dim + 2 * b.lane;
+    mixed.store(to, value.x / weights);
+    mixed.store(to + 1, value.y / weights);
+  }
 }
 
 template <typename C>
@@ -394,7 +429,8 @@ __device__ __forceinline__ void combine(const Block<C>& b, std::uint32_t number)
   const auto& s = b.sizes();
   const std::uint32_t slices = s.head_dim / 16;
   const std::uint32_t items = b.args.rows * s.heads * slices;
-  for (std::uint32_t i = b.block; i < items; i += b.blocks)
+#pragma unroll 1
+  for (std::uint32_t i = b.block + b.blocks * b.warp; i < items; i += b.blocks * kWarps)
     combine_item(b, number, i / slices / s.heads, i / slices % s.heads, i % slices * 16);
 }
 

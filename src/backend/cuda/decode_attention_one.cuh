@@ -17,6 +17,7 @@ __device__ __forceinline__ void attention_one(const Block<C>& b, const DeviceLay
   constexpr std::uint32_t kQueries = S::heads / S::kv_heads;
   constexpr int k32 = kDim / 32;
   constexpr int kTiles = kDim / 8 / kWarps;  // of eight dimensions, a warp
+  constexpr int kBlocks = kSplitKeys / 32;
   static_assert(kSplitKeys == 8 * kWarps && kDim % (8 * kWarps) == 0 && kQueries <= 8 && kQueries + 2 <= kWarps);
   const SequenceView& sequence = b.args.sequence[0];
   const auto in = b.link(b.args.buffers.in, number);
@@ -31,14 +32,46 @@ __device__ __forceinline__ void attention_one(const Block<C>& b, const DeviceLay
   std::uint32_t* const weight_words = query_words + 8 * kDim;
   float* const scores = reinterpret_cast<float*>(weight_words + 8 * kSplitKeys);
   float* const staged = scores + kQueries * kSplitKeys + b.warp * kDim;
-  float* const own_key = scores + kQueries * kSplitKeys + kQueries * kDim;  // staged by the warps after the queries'
-  float* const own_value = own_key + kDim;
+  // The token's own key and value, as they are stored, pairs of dimensions in a word.
+  std::uint32_t* const own_key = reinterpret_cast<std::uint32_t*>(scores + kQueries * kSplitKeys + kWarps * kDim);
+  std::uint32_t* const own_value = own_key + kDim / 2;
+  const auto halves = [](float low, float high) {
+    return static_cast<std::uint32_t>(to_half(low)) | static_cast<std::uint32_t>(to_half(high)) << 16U;
+  };
 
   std::uint16_t* const page0 = sequence.pages[begin / kPageTokens];
   std::uint16_t* const page1 = begin + kPageTokens < end ? sequence.pages[begin / kPageTokens + 1] : page0;
   const auto strip = [&](std::uint32_t key, bool value) {
     return (key - begin < kPageTokens ? page0 : page1) + strip_offset(layer.index, kv_head, value, S::kv_heads, kDim);
   };
+  // The token's queries, key and value, a warp each.
+  const bool query = b.warp < kQueries;
+  if (query || (fresh && b.warp == kQueries)) {
+    norm_and_rotate(b, in, 0, (query ? (kv_head * kQueries + b.warp) * 2 : 2 * S::heads + kv_head) * kDim,
+                    query ? layer.q_norm : layer.k_norm, staged);
+    const Fragments<kQueries> fragments{query_words, kQueries};
+    const float times = rsqrtf(static_cast<float>(kDim)) * CUDART_L2E_F;
+#pragma unroll
+    for (std::uint32_t i = 0; i < kDim / 2; i += kLanes) {
+      const float2 pair = reinterpret_cast<const float2*>(staged)[i + b.lane];
+      if (query) {
+        fragments.put(b.warp, i + b.lane, make_float2(pair.x * times, pair.y * times));
+      } else {
+        own_key[i + b.lane] = halves(pair.x, pair.y);
+      }
+    }
+  } else if (fresh && b.warp == kQueries + 1) {
+    constexpr int kEach = kDim / 64;
+    std::uint32_t at[kEach];
+    float2 pairs[kEach];
+#pragma unroll
+    for (int i = 0; i < kEach; ++i)
+      at[i] = (2 * S::heads + S::kv_heads + kv_head) * kDim / 2 + b.lane + kLanes * static_cast<std::uint32_t>(i);
+    in.load(at, pairs);
+#pragma unroll
+    for (int i = 0; i < kEach; ++i)
+      own_value[b.lane + kLanes * static_cast<std::uint32_t>(i)] = halves(pairs[i].x, pairs[i].y);
+  }
   // What lies past the end may be anything, also no number: scores and values there are put to nothing below.
   uint4 keys[k32];
   const std::uint32_t first = begin + b.warp * 8;
@@ -49,65 +82,23 @@ __device__ __forceinline__ void attention_one(const Block<C>& b, const DeviceLay
 #pragma unroll
     for (int i = 0; i < k32; ++i) keys[i] = __ldcg(from + i * kLanes + b.lane);
   }
-
-  // The token's queries, key and value, a warp each.
-  if (b.warp < kQueries) {
-    norm_and_rotate(b, in, 0, (kv_head * kQueries + b.warp) * 2 * kDim, layer.q_norm, staged);
-    const Fragments<0> fragments{query_words, kQueries};
-    const float times = rsqrtf(static_cast<float>(kDim)) * CUDART_L2E_F;
-    for (std::uint32_t pair = b.lane; pair < kDim / 2; pair += kLanes)
-      fragments.put(b.warp, pair, make_float2(staged[2 * pair] * times, staged[2 * pair + 1] * times));
-  } else if (fresh && b.warp == kQueries) {
-    norm_and_rotate(b, in, 0, (2 * S::heads + kv_head) * kDim, layer.k_norm, own_key);
-  } else if (fresh && b.warp == kQueries + 1) {
-    constexpr int kEach = kDim / 64;
-    std::uint32_t at[kEach];
-    float2 pairs[kEach];
-#pragma unroll
-    for (int i = 0; i < kEach; ++i)
-      at[i] = (2 * S::heads + S::kv_heads + kv_head) * kDim / 2 + b.lane + kLanes * static_cast<std::uint32_t>(i);
-    in.load(at, pairs);
-#pragma unroll
-    for (int i = 0; i < kEach; ++i) reinterpret_cast<float2*>(own_value)[b.lane + kLanes * i] = pairs[i];
-  }
-  uint4 values[kSplitKeys / 32][kTiles];  // on the way while scores and weights are worked out
-#pragma unroll
-  for (std::uint32_t block = 0; block < kSplitKeys / 32; ++block) {
-    const std::uint32_t key = begin + 32 * block;
-    if (key >= end) continue;
-#pragma unroll
-    for (int tile = 0; tile < kTiles; ++tile)
-      values[block][tile] =
-          __ldcg(reinterpret_cast<const uint4*>(strip(key, true) +
-                                                (key % kPageTokens / 32 * (kDim / 8) + b.warp + kWarps * tile) * 256) +
-                 b.lane);
-  }
   sync_compute();
 
   const std::uint32_t own = position - begin;  // of the split's keys, where it is one of them
-  const auto halves = [](float low, float high) {
-    return static_cast<std::uint32_t>(to_half(low)) | static_cast<std::uint32_t>(to_half(high)) << 16U;
-  };
-  if (fresh) {
-    if (b.warp == own / 8 && b.lane / 4 == own % 8) {
+  if (fresh && b.warp == own / 8 && b.lane / 4 == own % 8) {
 #pragma unroll
-      for (int i = 0; i < k32; ++i) {
-        const float2* const from = reinterpret_cast<const float2*>(own_key) + 16 * i + b.lane % 4;
-        keys[i] = make_uint4(halves(from[0].x, from[0].y), halves(from[4].x, from[4].y), halves(from[8].x, from[8].y),
-                             halves(from[12].x, from[12].y));
-      }
-      auto* const to = reinterpret_cast<uint4*>(strip(position, false) + position % kPageTokens / 8 * k32 * 256);
-#pragma unroll
-      for (int i = 0; i < k32; ++i) to[i * kLanes + b.lane] = keys[i];
+    for (int i = 0; i < k32; ++i) {
+      const std::uint32_t* const from = own_key + 16 * i + b.lane % 4;
+      keys[i] = make_uint4(from[0], from[4], from[8], from[12]);
     }
-    std::uint16_t* const to = strip(position, true);
-    for (std::uint32_t d = b.thread; d < kDim; d += kThreads)
-      to[value_index(position % kPageTokens, d, kDim)] = to_half(own_value[d]);
+    auto* const to = reinterpret_cast<uint4*>(strip(position, false) + position % kPageTokens / 8 * k32 * 256);
+#pragma unroll
+    for (int i = 0; i < k32; ++i) to[i * static_cast<int>(kLanes) + static_cast<int>(b.lane)] = keys[i];
   }
 
   // Scores of this warp's keys.
   {
-    const Fragments<0> fragments{query_words, kQueries};
+    const Fragments<kQueries> fragments{query_words, kQueries};
     float sum[4] = {};
 #pragma unroll
     for (int i = 0; i < k32; ++i) {
@@ -121,6 +112,17 @@ __device__ __forceinline__ void attention_one(const Block<C>& b, const DeviceLay
                       begin + column + 1 > position ? -CUDART_INF_F : sum[1] + sum[3]);
     }
   }
+  uint4 values[kBlocks][kTiles];  // on the way while the weights are worked out
+#pragma unroll
+  for (int i = 0; i < kBlocks * kTiles; ++i) {
+    const std::uint32_t key = begin + 32 * static_cast<std::uint32_t>(i / kTiles);
+    const std::uint32_t dims = b.warp + kWarps * static_cast<std::uint32_t>(i % kTiles);
+    uint4& v = values[i / kTiles][i % kTiles];
+    v = make_uint4(0, 0, 0, 0);
+    if (key < end)
+      v = __ldcg(reinterpret_cast<const uint4*>(strip(key, true) + (key % kPageTokens / 32 * (kDim / 8) + dims) * 256) +
+                 b.lane);
+  }
   sync_compute();
 
   const auto at = [&](std::uint32_t query) { return (kv_head * kQueries + query) * b.args.splits + split; };
@@ -131,44 +133,50 @@ __device__ __forceinline__ void attention_one(const Block<C>& b, const DeviceLay
     const float4 weight =
         make_float4(exp2f(score.x - shift), exp2f(score.y - shift), exp2f(score.z - shift), exp2f(score.w - shift));
     const float total = warp_sum((weight.x + weight.y) + (weight.z + weight.w));
-    const Fragments<0> fragments{weight_words, kQueries};
+    const Fragments<kQueries> fragments{weight_words, kQueries};
     fragments.put(b.warp, b.lane * 2, make_float2(weight.x, weight.y));
     fragments.put(b.warp, b.lane * 2 + 1, make_float2(weight.z, weight.w));
     if (b.lane < 2) scale.store(at(b.warp) * 2 + b.lane, b.lane == 0 ? most : total);
   }
-  // The token's own value among the others, while the weights are worked out.
+  // The token's own value among the others, and into its page.
   if (fresh && b.lane % 4 == own % 8 / 2) {
     const std::uint32_t word = own % 32 / 16 * 2 + own % 16 / 8;
     const std::uint32_t select = own % 2 == 0 ? 0x3254U : 0x5410U;  // which half of the word is put in
+    std::uint16_t* const to = strip(position, true);
 #pragma unroll
     for (int tile = 0; tile < kTiles; ++tile) {
-      const std::uint32_t half = to_half(own_value[(b.warp + kWarps * tile) * 8 + b.lane / 4]);
+      const std::uint32_t dim = (b.warp + kWarps * static_cast<std::uint32_t>(tile)) * 8 + b.lane / 4;
+      const std::uint32_t half = own_value[dim / 2] >> (16 * (dim % 2)) & 0xFFFFU;
+      to[value_index(position % kPageTokens, dim, kDim)] = static_cast<std::uint16_t>(half);
 #pragma unroll
-      for (std::uint32_t block = 0; block < kSplitKeys / 32; ++block) {
-        if (block != own / 32) continue;
+      for (int block = 0; block < kBlocks; ++block) {
+        // Not a branch: the compiler would make an index of it, and put the array into local memory.
+        const std::uint32_t here = block == static_cast<int>(own / 32) ? word : ~0U;
         uint4& v = values[block][tile];
-        if (word == 0) v.x = __byte_perm(v.x, half, select);
-        if (word == 1) v.y = __byte_perm(v.y, half, select);
-        if (word == 2) v.z = __byte_perm(v.z, half, select);
-        if (word == 3) v.w = __byte_perm(v.w, half, select);
+        v.x = __byte_perm(v.x, half, here == 0 ? select : 0x3210U);
+        v.y = __byte_perm(v.y, half, here == 1 ? select : 0x3210U);
+        v.z = __byte_perm(v.z, half, here == 2 ? select : 0x3210U);
+        v.w = __byte_perm(v.w, half, here == 3 ? select : 0x3210U);
       }
     }
   }
   sync_compute();
 
-  const Fragments<0> fragments{weight_words, kQueries};
+  const Fragments<kQueries> fragments{weight_words, kQueries};
   float sum[kTiles][4] = {};
 #pragma unroll
-  for (std::uint32_t block = 0; block < kSplitKeys / 32; ++block) {
-    const std::uint32_t key = begin + 32 * block + b.lane % 4 * 2;
-    if (begin + 32 * block >= end) continue;
-    const uint4 low = fragments.get(2 * block, b.lane);
-    const uint4 high = fragments.get(2 * block + 1, b.lane);
+  for (int block = 0; block < kBlocks; ++block) {
+    const std::uint32_t first_key = begin + 32 * static_cast<std::uint32_t>(block);
+    if (first_key < end) {
+      const std::uint32_t key = first_key + b.lane % 4 * 2;
+      const uint4 low = fragments.get(2 * static_cast<std::uint32_t>(block), b.lane);
+      const uint4 high = fragments.get(2 * static_cast<std::uint32_t>(block) + 1, b.lane);
 #pragma unroll
-    for (int i = 0; i < kTiles; ++i) {
-      const uint4& v = values[block][i];
-      mma(sum[i], low, keep_before(v.x, key, end), keep_before(v.y, key + 8, end));
-      mma(sum[i], high, keep_before(v.z, key + 16, end), keep_before(v.w, key + 24, end));
+      for (int i = 0; i < kTiles; ++i) {
+        const uint4 v = values[block][i];
+        mma(sum[i], low, keep_before(v.x, key, end), keep_before(v.y, key + 8, end));
+        mma(sum[i], high, keep_before(v.z, key + 16, end), keep_before(v.w, key + 24, end));
+      }
     }
   }
   if (b.lane / 4 < kQueries) {
@@ -189,7 +197,7 @@ __device__ __forceinline__ void mix_full_one(const Block<C>& b, const DeviceLaye
 #pragma unroll 1
   for (std::uint32_t item = b.block; item < items; item += b.blocks) {
     attention_one(b, layer, number, item % kHeads, item / kHeads);
-    if (item + b.blocks < items) sync_compute();  // the block's memory is written again
+    sync_compute();  // the block's memory is written again
   }
 }
 

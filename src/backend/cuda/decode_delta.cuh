@@ -242,19 +242,22 @@ __device__ __forceinline__ void mix_linear(const Block<C>& b, const DeviceLayer&
   }
 }
 
-// One token, sizes known: a block has at most one item, S and what the convolution reads are fetched into the block's
-// memory while the layer's first product waits for its activations, and the mixer waits for that product alone.
+// One sequence, sizes known: a block has at most one item, S and what the convolution reads are fetched into the
+// block's memory while the layer's first product waits for its activations, and the mixer waits for that product alone.
 
 /// Channels of an item: q, k and its 16 of v.
 inline constexpr std::uint32_t kOneChannels = 2 * Shape08B::key_dim + kItemColumns;
 inline constexpr std::uint32_t kOneStateFloats = kItemColumns * Shape08B::key_dim;
-/// Rows of kOneChannels floats after S: four taps' weights, three tokens of the past; then values and gates.
+/// Rows of kOneChannels floats after S: four taps' weights, three tokens of the past; then each token's values and
+/// gates.
 inline constexpr std::uint32_t kOneRows = 7;
-inline constexpr std::uint32_t kAheadFloats = kOneStateFloats + (kOneRows + 1) * kOneChannels + 4;
+constexpr std::uint32_t ahead_floats(std::uint32_t tokens) {
+  return kOneStateFloats + (kOneRows + tokens) * kOneChannels + 2 * tokens;
+}
 
 template <typename C>
 __device__ __forceinline__ bool mixes_one(const Block<C>& b) {
-  return b.blocks >= delta_items(b.sizes());
+  return b.args.sequences == 1 && b.blocks >= delta_items(b.sizes());
 }
 
 /// The channel of value `i` (of kOneChannels) of an item.
@@ -309,15 +312,30 @@ __device__ __forceinline__ void mix_linear_one(const Block<C>& b, const DeviceLa
   const std::uint32_t head = item / (S::value_dim / kItemColumns);
   float* const taken = b.ahead + kOneStateFloats;
   float* const values = taken + kOneRows * kOneChannels;
-  float* const gates = values + kOneChannels;
+  const std::uint32_t tokens = C::kRows == 1 ? 1 : sequence.count;
+  float* const gates = values + tokens * kOneChannels;
   if (b.thread < kOneChannels) {
+    constexpr int kMost = C::kRows == 1 ? 1 : static_cast<int>(kGroupRows);
+    std::uint32_t at[kMost];
+    float newest[kMost];
+#pragma unroll
+    for (int t = 0; t < kMost; ++t)  // what is not there is asked for in the place of the first, and not used
+      at[t] = (static_cast<std::uint32_t>(t) < tokens ? static_cast<std::uint32_t>(t) : 0) * b.args.buffers.in_floats +
+              one_channel(item, b.thread);
     Taps<S> taps;
     taps.load(s, taken + b.thread, kOneChannels, sequence.position);
-    values[b.thread] = silu(taps.step(in.load_one(one_channel(item, b.thread))));
-  } else if (b.warp == kWarps - 1) {
-    const float one = in.load_one(s.conv_channels() + b.lane % 2 * S::value_heads + head);
+    in.load_values(at, newest);
+#pragma unroll
+    for (int t = 0; t < kMost; ++t) {
+      if (static_cast<std::uint32_t>(t) < tokens)
+        values[static_cast<std::uint32_t>(t) * kOneChannels + b.thread] = silu(taps.step(newest[t]));
+    }
+  } else if (b.warp == kWarps - 1) {  // two lanes a token: b, a
+    const std::uint32_t t = b.lane / 2 < tokens ? b.lane / 2 : 0;
+    const float one =
+        in.load_one(t * b.args.buffers.in_floats + s.conv_channels() + b.lane % 2 * S::value_heads + head);
     const float2 both = delta_gates(layer, head, one, __shfl_down_sync(0xFFFFFFFFU, one, 1));
-    if (b.lane == 0) gates[0] = both.x, gates[1] = both.y;
+    if (b.lane % 2 == 0 && b.lane / 2 < tokens) *reinterpret_cast<float2*>(gates + b.lane) = both;
   }
   float state[kWarpColumns][4];
   const float* const from = b.ahead + b.warp * kWarpColumns * S::key_dim + b.lane * 4;
@@ -329,8 +347,11 @@ __device__ __forceinline__ void mix_linear_one(const Block<C>& b, const DeviceLa
   sync_compute();
   const auto mixed = b.link(b.args.buffers.mixed, number);
   const std::uint32_t first = item * kItemColumns + b.warp * kWarpColumns;  // of y
-  delta_token(s, values, gates, true, b.warp, b.lane, state,
-              [&](std::uint32_t column, float y) { mixed.store(first + column, y); });
+#pragma unroll 1
+  for (std::uint32_t t = 0; t < tokens; ++t)
+    delta_token(
+        s, values + t * kOneChannels, gates + 2 * t, true, b.warp, b.lane, state,
+        [&](std::uint32_t column, float y) { mixed.store(t * b.args.buffers.mixed_floats + first + column, y); });
   float* const to = sequence.s_out + (std::size_t{layer.index} * delta_items(s) + item) * kOneStateFloats +
                     b.warp * kWarpColumns * S::key_dim + b.lane * 4;
 #pragma unroll

@@ -6,8 +6,9 @@
 
 namespace qwen35::cuda {
 
-/// Pairs that a thread asks for before it looks at the first.
-inline constexpr int kAhead = 4;
+/// Pairs that a thread asks for before it looks at the first: of one row, of several.
+template <typename C>
+inline constexpr int kAhead = C::kRows == 1 ? 4 : 7;
 
 /// Zeros behind the last column, up to a whole unit.
 template <std::uint32_t kRows>
@@ -83,7 +84,7 @@ template <typename C>
 __device__ __forceinline__ void gather_norm(const Block<C>& b, bool first, const Link<C::kPersistent>& delta,
                                             const float* norm, std::uint32_t units, const float* from, float* to) {
   const auto& s = b.sizes();
-  constexpr int kEach = C::kFixed && C::kRows == 1 ? 1024 / 64 / kWarps : kAhead;
+  constexpr int kEach = C::kFixed && C::kRows == 1 ? 1024 / 64 / kWarps : 8;
   const std::uint32_t pairs = s.hidden / 2;
   const std::uint32_t batches = s.hidden / 64;
   const auto fragments = b.fragments();
@@ -153,8 +154,8 @@ __device__ __forceinline__ void gather_norm(const Block<C>& b, bool first, const
 template <typename C>
 __device__ __forceinline__ void gather_gated(const Block<C>& b, const DeviceLayer& layer, std::uint32_t number) {
   const auto& s = b.sizes();
-  constexpr int kEach = C::kFixed ? 2 : 4;             // pairs of a head, a lane
-  constexpr int kTasks = C::kFixed ? 16 / kWarps : 1;  // heads that a warp asks for at once
+  constexpr int kEach = C::kFixed ? 2 : 4;                                  // pairs of a head, a lane
+  constexpr int kTasks = !C::kFixed ? 1 : C::kRows == 1 ? 16 / kWarps : 3;  // heads that a warp asks for at once
   const auto mixed = b.link(b.args.buffers.mixed, number);
   const auto in = b.link(b.args.buffers.in, number);
   const auto fragments = b.fragments();
@@ -218,19 +219,20 @@ __device__ __forceinline__ void gather_values(const Block<C>& b, const Link<C::k
                                               const Apply& apply) {
   const auto fragments = b.fragments();
   const std::uint32_t pairs = columns / 2;
+  constexpr int kEach = kAhead<C>;
   const std::uint32_t all = pairs * b.rows();
-  for (std::uint32_t begin = b.thread; begin < all; begin += kThreads * kAhead) {
-    std::uint32_t at[kAhead];
-    float2 value[kAhead];
+  for (std::uint32_t begin = b.thread; begin < all; begin += kThreads * kEach) {
+    std::uint32_t at[kEach];
+    float2 value[kEach];
 #pragma unroll
-    for (int j = 0; j < kAhead; ++j) {
+    for (int j = 0; j < kEach; ++j) {
       const std::uint32_t i = begin + kThreads * static_cast<std::uint32_t>(j);
       const std::uint32_t there = i < all ? i : begin;
       at[j] = address(there / pairs, there % pairs);
     }
     values.load(at, value);
 #pragma unroll
-    for (int j = 0; j < kAhead; ++j) {
+    for (int j = 0; j < kEach; ++j) {
       const std::uint32_t i = begin + kThreads * static_cast<std::uint32_t>(j);
       if (i < all) fragments.put(i / pairs, i % pairs, apply(i / pairs, i % pairs, value[j]));
     }

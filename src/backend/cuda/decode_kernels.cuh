@@ -62,7 +62,7 @@ template <Step kStep, typename C>
 __device__ __noinline__ std::uint32_t call_step(std::uint32_t number, std::uint32_t next) {
   const Block<C> b = this_block<C>();
   if constexpr (kStep == Step::mix) {
-    if constexpr (C::kOne) {
+    if constexpr (C::kFixed) {
       if (mixes_one(b)) {
         mix_linear_one(b, b.layer(number), number);
         return next;
@@ -77,7 +77,7 @@ __device__ __noinline__ std::uint32_t call_step(std::uint32_t number, std::uint3
     }
     if (b.args.combine != 0) combine(b, number);
   } else {
-    if constexpr (C::kOne && kStep == Step::in) {
+    if constexpr (C::kFixed && kStep == Step::in) {
       if (mixes_one(b) && b.layer(number).linear) fetch_mixer(b, b.layer(number));
     }
     run_product<kStep>(b, number, next);
@@ -134,7 +134,7 @@ __global__ void __launch_bounds__(C::kRing ? kRingThreads : kThreads, 1)
     } else {
       next = call_step<Step::combine, C>(number, next);
     }
-    if (args.trace != nullptr && blockIdx.x == 0 && threadIdx.x == 0) args.trace[number * 9 + 3] = clock64();
+    this_block<C>().stamp(number * 9 + 3);
     next = call_step<Step::out, C>(number, next);
     next = call_step<Step::gate_up, C>(number, next);
     next = call_step<Step::down, C>(number, next);

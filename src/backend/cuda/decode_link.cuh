@@ -46,6 +46,22 @@ class Link<true> {
     } while (tags != 0);
   }
 
+  /// Values i of kCount.
+  template <int kCount>
+  __device__ __forceinline__ void load_values(const std::uint32_t (&i)[kCount], float (&value)[kCount]) const {
+    std::uint32_t tags;
+    do {
+      tags = 0;
+#pragma unroll
+      for (int j = 0; j < kCount; ++j) {
+        std::uint64_t word;
+        asm volatile("ld.relaxed.gpu.global.b64 %0, [%1];" : "=l"(word) : "l"(base_ + std::size_t{8} * i[j]));
+        value[j] = __uint_as_float(static_cast<std::uint32_t>(word));
+        tags |= static_cast<std::uint32_t>(word >> 32U) ^ tag_;
+      }
+    } while (tags != 0);
+  }
+
   __device__ float load_one(std::uint32_t i) const {
     std::uint64_t word;
     do {
@@ -123,11 +139,21 @@ struct Fragments {
     *reinterpret_cast<uint2*>(words + at) =
         make_uint2(*reinterpret_cast<const std::uint32_t*>(&high), *reinterpret_cast<const std::uint32_t*>(&low));
   }
-  /// A lane's registers of a step of 16 columns; rows that are not there are zero.
-  __device__ uint4 get(std::uint32_t step, std::uint32_t lane) const {
-    if (lane / 4 >= rows()) return make_uint4(0, 0, 0, 0);
-    return *reinterpret_cast<const uint4*>(words + ((step * rows() + lane / 4) * 4 + lane % 4) * 4);
+  /// What one lane reads, from a step of 16 columns on. Lanes of rows that are not there read the last one's: a row's
+  /// sums depend on that row alone, and theirs are not looked at.
+  struct Lane {
+    const uint4* at;
+    std::uint32_t stride;
+    [[nodiscard]] __device__ uint4 get(std::uint32_t step) const {
+      return at[step * (kRows != 0 ? 4 * kRows : stride)];
+    }
+  };
+  [[nodiscard]] __device__ Lane from(std::uint32_t step, std::uint32_t lane) const {
+    const std::uint32_t row = min(lane / 4, rows() - 1);
+    return {reinterpret_cast<const uint4*>(words) + (step * rows() + row) * 4 + lane % 4, 4 * rows()};
   }
+  /// A lane's registers of one step.
+  [[nodiscard]] __device__ uint4 get(std::uint32_t step, std::uint32_t lane) const { return from(step, lane).get(0); }
 };
 /// Words of such activations.
 QWEN35_HD constexpr std::uint32_t fragment_words(std::uint32_t rows, std::uint32_t columns) { return rows * columns; }

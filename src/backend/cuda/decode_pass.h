@@ -73,7 +73,7 @@ struct DecodeLayout {
   std::uint32_t rotary;    ///< rows × rotary_dim floats: cosine, sine
   std::uint32_t x;         ///< rows × hidden floats
   std::uint32_t scratch;   ///< activations of a product, or what a mixer needs
-  std::uint32_t ahead;     ///< what a linear layer's mixer reads, fetched before it is needed (one row)
+  std::uint32_t ahead;     ///< what a linear layer's mixer reads, fetched before it is needed (sizes known in advance)
   std::uint32_t sums;
   std::uint32_t sum_floats;
   std::uint32_t ring;

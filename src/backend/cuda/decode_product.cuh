@@ -35,11 +35,11 @@ struct Waves {
   std::uint32_t stages;       ///< of all
 
   Waves() = default;
-  /// A wave's sums must fit the block's memory, and its stages half of the ring.
+  /// A wave's sums must fit the block's memory.
   __device__ Waves(const Matrix& m, std::uint32_t per_tile, std::uint32_t block, std::uint32_t blocks,
-                   std::uint32_t rows, std::uint32_t sum_floats, std::uint32_t wave_stages)
+                   std::uint32_t rows, std::uint32_t sum_floats)
       : tiles(tiles_of(m, block, blocks)), units(per_tile) {
-    const std::uint32_t fit = min(sum_floats / (kTileRows * rows * units), wave_stages * kStageUnits / units);
+    const std::uint32_t fit = sum_floats / (kTileRows * rows * units);
     tiles_each = max(fit, 1U);
     stages_each = stages_of(tiles_each);
     const std::uint32_t count = tiles.end - tiles.begin;
@@ -135,12 +135,13 @@ struct GroupSums {
   __device__ __forceinline__ void load(const Fragments<kRows>& x, std::uint32_t block, std::uint32_t lane) {
     if constexpr (kBits != 16) {
       constexpr std::uint32_t kOnes = 0x3C003C00U;
+      const auto columns = x.from(block * 8, lane);
 #pragma unroll
       for (int group = 0; group < kGroups; ++group) {
         float total[4] = {0, 0, 0, 0};
 #pragma unroll
         for (int i = 0; i < 8 / kGroups; ++i)
-          mma(total, x.get(block * 8 + static_cast<std::uint32_t>(group * (8 / kGroups) + i), lane), kOnes, kOnes);
+          mma(total, columns.get(static_cast<std::uint32_t>(group * (8 / kGroups) + i)), kOnes, kOnes);
         sum[group] = total[0] + total[2];
       }
     }
@@ -150,28 +151,49 @@ struct GroupSums {
 /// A unit times its columns, for the two rows (2 (lane % 4) and the next) and the token (lane / 4) of this lane.
 /// Quantised weights go in as 1024 + q, which costs nothing to make; the 1024 leave with the bias, in float32: scale ·
 /// Σ (1024 + q) x + (bias - 1024 · scale) · Σ x.
-/// kUnits units of the same columns at once; `scales`: where each one's begin.
-template <int kUnits, int kBits, int kGroup, std::uint32_t kRows>
+/// kUnits units of the same columns at once; `scales`: where each one's begin. With kSums the activations' sums are
+/// made on the way, as GroupSums::load() makes them.
+template <bool kSums, int kUnits, int kBits, int kGroup, std::uint32_t kRows>
 __device__ __forceinline__ void multiply(const Unit<kBits, kGroup> (&unit)[kUnits],
                                          const std::uint8_t* const (&scales)[kUnits], const Fragments<kRows>& x,
-                                         std::uint32_t block, std::uint32_t lane, const GroupSums<kBits, kGroup>& sums,
+                                         std::uint32_t block, std::uint32_t lane, GroupSums<kBits, kGroup>& sums,
                                          float2 (&y)[kUnits]) {
   constexpr int kGroups = kBits == 16 ? 2 : GroupSums<kBits, kGroup>::kGroups;  // chains: a product waits for the last
   constexpr int kSteps = 8 / kGroups;
+  constexpr bool kTotals = kSums && kBits != 16;
+  constexpr std::uint32_t kOnes = 0x3C003C00U;
   float sum[kUnits][kGroups][4] = {};
+  [[maybe_unused]] float total[kGroups][4] = {};
+  const auto columns_from = x.from(block * 8, lane);
 #pragma unroll
   for (int i = 0; i < kSteps; ++i) {
 #pragma unroll
     for (int group = 0; group < kGroups; ++group) {
       const int step = group * kSteps + i;
-      const uint4 columns = x.get(block * 8 + static_cast<std::uint32_t>(step), lane);
+      const uint4 columns = columns_from.get(static_cast<std::uint32_t>(step));
+      if constexpr (kTotals) mma(total[group], columns, kOnes, kOnes);
 #pragma unroll
       for (int u = 0; u < kUnits; ++u) mma(sum[u][group], columns, unit[u].raw(2 * step), unit[u].raw(2 * step + 1));
     }
   }
+  if constexpr (kTotals) {
+#pragma unroll
+    for (int group = 0; group < kGroups; ++group) sums.sum[group] = total[group][0] + total[group][2];
+  }
 #pragma unroll
   for (int u = 0; u < kUnits; ++u) {
     y[u] = make_float2(0, 0);
+    [[maybe_unused]] std::uint32_t both[2 * kGroups];  // scale and bias of the first row's groups, then the second's
+    if constexpr (kBits != 16 && kGroups == 1) {
+      const uint2 v = *reinterpret_cast<const uint2*>(scales[u]);
+      both[0] = v.x, both[1] = v.y;
+    } else if constexpr (kBits != 16) {
+#pragma unroll
+      for (int i = 0; i < 2 * kGroups; i += 4) {
+        const uint4 v = *reinterpret_cast<const uint4*>(scales[u] + 4 * i);
+        both[i] = v.x, both[i + 1] = v.y, both[i + 2] = v.z, both[i + 3] = v.w;
+      }
+    }
 #pragma unroll
     for (int group = 0; group < kGroups; ++group) {
       const float(&part)[4] = sum[u][group];
@@ -180,8 +202,8 @@ __device__ __forceinline__ void multiply(const Unit<kBits, kGroup> (&unit)[kUnit
         y[u].x += all.x;
         y[u].y += all.y;
       } else {
-        const float2 first = __half22float2(reinterpret_cast<const __half2*>(scales[u])[group]);
-        const float2 second = __half22float2(reinterpret_cast<const __half2*>(scales[u])[kGroups + group]);
+        const float2 first = __half22float2(as_half2(both[group]));
+        const float2 second = __half22float2(as_half2(both[kGroups + group]));
         y[u].x = fmaf(first.x, all.x, fmaf(fmaf(-1024.0F, first.x, first.y), sums.sum[group], y[u].x));
         y[u].y = fmaf(second.x, all.y, fmaf(fmaf(-1024.0F, second.x, second.y), sums.sum[group], y[u].y));
       }
@@ -212,7 +234,6 @@ __device__ __forceinline__ void run_stages(const Matrix& m, std::uint32_t per_ti
   };
   [[maybe_unused]] constexpr std::uint32_t kStep = kWarps / kStageUnits;
   GroupSums<kBits, kGroup> group_sums;
-  std::uint32_t loaded = ~0U;
   if constexpr (C::kRing) {
 #if defined(QWEN35_BULK_COPY)
     const std::uint32_t part = warp % kStageUnits * kUnitBytes;
@@ -221,7 +242,6 @@ __device__ __forceinline__ void run_stages(const Matrix& m, std::uint32_t per_ti
     if (per_tile == kStageUnits) {
       const std::uint32_t block = warp % kStageUnits;
       group_sums.load(x, block, lane);
-      loaded = block;
 #pragma unroll 1
       for (; stage + kStep < stages; stage += 2 * kStep) {
         const std::uint8_t* const first = ring.take(stage0 + stage) + part;
@@ -232,7 +252,7 @@ __device__ __forceinline__ void run_stages(const Matrix& m, std::uint32_t per_ti
         const std::uint8_t* const scales[2] = {scales_of<kBits, kGroup>(first, lane),
                                                scales_of<kBits, kGroup>(second, lane)};
         float2 sum[2];
-        multiply(weights, scales, x, block, lane, group_sums, sum);
+        multiply<false>(weights, scales, x, block, lane, group_sums, sum);
         ring.release(stage0 + stage, lane);
         ring.release(stage0 + stage + kStep, lane);
         leave(stage * kStageUnits + block, sum[0]);
@@ -243,25 +263,27 @@ __device__ __forceinline__ void run_stages(const Matrix& m, std::uint32_t per_ti
     for (; stage < stages; stage += kStep) {
       const std::uint32_t unit = stage * kStageUnits + warp % kStageUnits;
       if (unit >= units) {
+        (void)ring.take(stage0 + stage);  // or this would count as having read what was there before
         ring.release(stage0 + stage, lane);
         continue;
       }
       const std::uint32_t block = unit % per_tile;
-      if (block != loaded) {
-        group_sums.load(x, block, lane);
-        loaded = block;
-      }
       const std::uint8_t* const at = ring.take(stage0 + stage) + part;
       Unit<kBits, kGroup> weights[1];
       weights[0].load_values(at, lane);
       const std::uint8_t* const scales[1] = {scales_of<kBits, kGroup>(at, lane)};
       float2 sum[1];
-      multiply(weights, scales, x, block, lane, group_sums, sum);
+      if (per_tile == kStageUnits) {
+        multiply<false>(weights, scales, x, block, lane, group_sums, sum);
+      } else {
+        multiply<true>(weights, scales, x, block, lane, group_sums, sum);
+      }
       ring.release(stage0 + stage, lane);
       leave(unit, sum[0]);
     }
 #endif
   } else {
+    std::uint32_t loaded = ~0U;
     Unit<kBits, kGroup> ahead;  // what the next turn takes is on its way during this one
     if (warp < units) ahead.load_values(base + std::size_t{warp} * kUnitBytes, lane);
 #pragma unroll 1
@@ -276,7 +298,7 @@ __device__ __forceinline__ void run_stages(const Matrix& m, std::uint32_t per_ti
       if (unit + kWarps < units) ahead.load_values(at + kWarps * kUnitBytes, lane);
       const std::uint8_t* const scales[1] = {scales_of<kBits, kGroup>(at, lane)};
       float2 sum[1];
-      multiply(weights, scales, x, block, lane, group_sums, sum);
+      multiply<false>(weights, scales, x, block, lane, group_sums, sum);
       leave(unit, sum[0]);
     }
   }
@@ -311,20 +333,22 @@ __device__ __noinline__ void run_any_stages(const Matrix& m, std::uint32_t per_t
   }
 }
 
-/// The sum of a row's units, four strands side by side.
-__device__ __forceinline__ float add_units(const float* sums, std::uint32_t units, std::uint32_t stride) {
-  float strand[4] = {0, 0, 0, 0};
-  std::uint32_t unit = 0;
-#pragma unroll 1
-  for (; unit + 4 <= units; unit += 4) {
+/// The sum of the units of row lane % 8 of a tile, by one warp: four strands side by side, one to eight lanes. `sums`:
+/// of the tile's first unit.
+template <std::uint32_t kUnits>
+__device__ __forceinline__ float add_units(const float* sums, std::uint32_t units, std::uint32_t stride,
+                                           std::uint32_t lane) {
+  const float* const from = sums + lane % kTileRows;
+  float strand = 0;
+  if constexpr (kUnits != 0 && kUnits % 4 == 0) {
 #pragma unroll
-    for (std::uint32_t i = 0; i < 4; ++i) strand[i] += sums[(unit + i) * stride];
+    for (std::uint32_t unit = 0; unit < kUnits; unit += 4) strand += from[(unit + lane / kTileRows) * stride];
+  } else {
+#pragma unroll 4
+    for (std::uint32_t unit = lane / kTileRows; unit < units; unit += 4) strand += from[unit * stride];
   }
-#pragma unroll
-  for (std::uint32_t i = 0; i < 3; ++i) {
-    if (unit + i < units) strand[i] += sums[(unit + i) * stride];
-  }
-  return (strand[0] + strand[1]) + (strand[2] + strand[3]);
+  strand += __shfl_xor_sync(0xFFFFFFFFU, strand, kTileRows);
+  return strand + __shfl_xor_sync(0xFFFFFFFFU, strand, 2 * kTileRows);
 }
 
 /// A block's share of a product. `emit(tile, row, token, sum, sum4)` is called once for each row (of eight) and token
@@ -346,18 +370,17 @@ __device__ __forceinline__ void product(const Matrix& m, const Fragments<C::kRow
     } else {
       run_any_stages<C>(m, per_tile, first, count * per_tile, x, sums, memory, next, thread);
     }
-    if constexpr (C::kOne) asm volatile("cp.async.wait_all;" ::: "memory");  // what the mixer reads; long there
     sync_compute();
     if constexpr (C::kRing) next += waves.stages_of(count);
 #pragma unroll 1
-    for (std::uint32_t i = thread; i < count * x.rows() * kOutputs; i += kThreads) {
-      const std::uint32_t row = i % kOutputs;
-      const std::uint32_t token = i / kOutputs % x.rows();
-      const std::uint32_t tile = i / kOutputs / x.rows();
-      const float* const at = sums + (tile * per_tile * x.rows() + token) * kTileRows + row;
-      const float sum = add_units(at, per_tile, x.rows() * kTileRows);
-      const float sum4 = kPairs ? add_units(at + 4, per_tile, x.rows() * kTileRows) : 0.0F;
-      emit(first + tile, row, token, sum, sum4);
+    for (std::uint32_t i = thread / kLanes; i < count * x.rows(); i += kWarps) {
+      const std::uint32_t lane = thread % kLanes;
+      const std::uint32_t token = i % x.rows();
+      const std::uint32_t tile = i / x.rows();
+      const float sum = add_units<kUnits>(sums + (tile * per_tile * x.rows() + token) * kTileRows, per_tile,
+                                          x.rows() * kTileRows, lane);
+      const float sum4 = kPairs ? __shfl_down_sync(0xFFFFFFFFU, sum, kTileRows / 2) : 0.0F;
+      if (lane < kOutputs) emit(first + tile, lane, token, sum, sum4);
     }
     if (first + waves.tiles_each < waves.tiles.end) sync_compute();  // the sums are written again
   }

@@ -113,8 +113,7 @@ __device__ __forceinline__ const Matrix& product_matrix(const Block<C>& b, std::
 /// How this block takes product `i`.
 template <typename C>
 __device__ __forceinline__ Waves product_waves(const Block<C>& b, const Matrix& m) {
-  return Waves(m, m.units, b.block, b.blocks, b.rows(), b.sum_floats,
-               C::kRing ? (1U << b.ring_log2) / 2 : ~0U / kStageUnits);
+  return Waves(m, m.units, b.block, b.blocks, b.rows(), b.sum_floats);
 }
 
 /// The warp that fetches: all stages of this block's share of the pass, one behind the other, as far ahead as the ring
@@ -158,6 +157,8 @@ __device__ __forceinline__ void run_product(const Block<C>& b, std::uint32_t num
                                    : kStep == Step::gate_up                 ? 6
                                                                             : 8;
   gather<kStep>(b, layer, number);
+  if constexpr (C::kPersistent && C::kFixed && kStep == Step::in)
+    asm volatile("cp.async.wait_all;" ::: "memory");  // the mixer's; long there
   b.stamp(number * 9 + kStamp);
   constexpr std::uint32_t kIndex = kStep == Step::out ? 1 : kStep == Step::gate_up ? 2 : kStep == Step::down ? 3 : 0;
   product<C, kUnits, kStep == Step::gate_up>(
