@@ -230,12 +230,7 @@ void expect_right(const Case& text, const std::vector<std::uint32_t>& passes, do
       << "in the result";
 }
 
-class CudaAttention : public testing::Test {
- protected:
-  void SetUp() override {
-    if (const std::string why = why_unusable(); !why.empty()) GTEST_SKIP() << why;
-  }
-};
+class CudaAttention : public GpuTest {};
 
 TEST_F(CudaAttention, EveryShapeAndCount) {
   unsigned seed = 1;

@@ -219,12 +219,7 @@ void expect_right(const Case& text, const Feeding& feeding, double limit = 5e-5)
   expect_ring(text, result.ring);
 }
 
-class CudaDeltaRule : public testing::Test {
- protected:
-  void SetUp() override {
-    if (const std::string why = why_unusable(); !why.empty()) GTEST_SKIP() << why;
-  }
-};
+class CudaDeltaRule : public GpuTest {};
 
 TEST_F(CudaDeltaRule, EveryShapeAndCount) {
   unsigned seed = 1;

@@ -14,9 +14,9 @@
 #include <string>
 #include <vector>
 
-#include "backend/cuda/device.h"
 #include "backend/cuda/exact_division.h"
 #include "backend/cuda/sampling_plan.h"
+#include "device_helpers.h"
 #include "sampling/sampler.h"
 
 namespace qwen35::cuda {
@@ -144,10 +144,11 @@ std::size_t stride_of(const std::vector<Case>& cases) {
   return (most + 8) / 4 * 4;
 }
 
-class SamplingTest : public testing::Test {
+class SamplingTest : public GpuTest {
  protected:
   void SetUp() override {
-    if (const std::string why = why_unusable(); !why.empty()) GTEST_SKIP() << why;
+    GpuTest::SetUp();
+    if (IsSkipped()) return;
     sampler_ = std::make_unique<DeviceSampler>();
   }
 
