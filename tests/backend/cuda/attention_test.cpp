@@ -274,5 +274,15 @@ TEST_F(CudaAttention, CutsChangeNothing) {
   }
 }
 
+// What the race checker runs.
+TEST_F(CudaAttention, BriefEveryHeadDim) {
+  unsigned seed = 980;
+  for (const ModelSizes& sizes :
+       {shape(2, 1, 32, 8), shape(4, 1, 64, 16), shape(4, 1, 128, 32), shape(4, 1, 256, 64)}) {
+    SCOPED_TRACE(testing::Message() << "head_dim " << sizes.head_dim);
+    expect_right(Case(sizes, 50, 40, seed += 10), {3, 37});
+  }
+}
+
 }  // namespace
 }  // namespace qwen35::cuda

@@ -347,5 +347,18 @@ TEST_F(CudaDeltaRule, TheSameTwice) {
   EXPECT_TRUE(same_bits(first.s, second.s));
 }
 
+// What the race checker runs.
+TEST_F(CudaDeltaRule, BriefEveryKernel) {
+  for (const ModelSizes& sizes : {shape(1, 1, 32, 32), shape(1, 2, 64, 32, 5), shape(1, 1, 128, 32)}) {
+    const Case text(sizes, 140, 41);
+    for (const std::uint32_t slices : {1U, 2U}) {
+      for (const std::size_t shared : {std::size_t{0}, std::size_t{30000}}) {
+        SCOPED_TRACE(testing::Message() << "key_dim " << sizes.key_dim << ", " << slices << " slices, " << shared);
+        expect_right(text, {.passes = {140}, .slices = slices, .shared_bytes = shared});
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace qwen35::cuda

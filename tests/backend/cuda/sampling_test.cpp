@@ -265,6 +265,19 @@ TEST_F(SamplingTest, ListsTooLongForTheKernelsParametersAreSent) {
   check_rows({one, one});
 }
 
+// What the race checker runs: rows of one slice and of three, all ways to choose.
+TEST_F(SamplingTest, BriefAllWaysToChoose) {
+  Draw draw(9);
+  std::vector<Case> cases;
+  for (int i = 0; i < 6; ++i) cases.push_back(draw.any(i % 2 == 0 ? 1000 : 9000));
+  cases[0].options.temperature = 0;
+  cases[1].options.temperature = 0.8F;
+  cases[1].options.top_k = 256;
+  cases[1].options.top_p = 0.9F;
+  cases[1].options.min_p = 0.01F;
+  check_rows(cases);
+}
+
 TEST_F(SamplingTest, RefusesWhatItCannotDo) {
   std::vector<SampleRequest> requests(65);
   const SamplerOptions greedy{.temperature = 0};
