@@ -5,7 +5,8 @@
 #   --only STEP   that step alone
 #   --quick       tests on tiny models, one format and one repetition in the benchmarks
 #   --keep DIR    logs and the benchmarks' JSON go there; else to a temporary folder that is removed when all went well
-# Exit code 0 when every step passed; each step is bounded in time, and what fails is listed at the end.
+# Exit code 0 when every step passed, 1 when one failed (listed at the end), 2 for wrong arguments, 3 when no GPU can be
+# used. Each step is bounded in time.
 set -uo pipefail
 
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -15,11 +16,16 @@ quick=
 keep=
 while [ $# -gt 0 ]; do
   case "$1" in
-    --build) build=$(cd "$2" && pwd) || exit 2; shift ;;
-    --only) only=$2; shift ;;
-    --keep) mkdir -p "$2" && keep=$(cd "$2" && pwd) || exit 2; shift ;;
+    --build | --only | --keep)
+      [ $# -ge 2 ] || { echo "$1 takes an argument" >&2; exit 2; }
+      case "$1" in
+        --build) build=$(cd "$2" && pwd) || exit 2 ;;
+        --only) only=$2 ;;
+        --keep) mkdir -p "$2" && keep=$(cd "$2" && pwd) || exit 2 ;;
+      esac
+      shift ;;
     --quick) quick=1 ;;
-    *) sed -n '2,8p' "$0" >&2; exit 2 ;;
+    *) sed -n '2,9p' "$0" >&2; exit 2 ;;
   esac
   shift
 done
@@ -60,13 +66,20 @@ finish() {
   exit 1
 }
 
+no_gpu() {
+  say "no GPU can be used: $1"
+  rm -rf "$work"
+  exit 3
+}
+
 if command -v nvidia-smi >/dev/null; then
   nvidia-smi --query-gpu=name,driver_version,memory.total,clocks.max.sm --format=csv,noheader 2>/dev/null || true
-else
-  say "no nvidia-smi: is there a GPU?"
 fi
 
 if [ -z "$build" ]; then
+  # Building takes minutes: not before a GPU is seen, however the driver shows it.
+  nvidia-smi -L >/dev/null 2>&1 || [ -e /dev/nvidia0 ] || [ -e /dev/dxg ] ||
+    no_gpu "neither nvidia-smi nor a device file shows one"
   build=$root/build/gpu-check
   capability=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | head -1 | tr -d .)
   case "$capability" in 90) architecture=90a-real ;; '') architecture=native ;; *) architecture=$capability-real ;; esac
@@ -78,6 +91,15 @@ program=$build/qwen35
 for path in "$program" "$build/tests/backend/cuda_test" "$build/tests/backend/backend_test" "$build/tests/chat/chat_test"; do
   [ -x "$path" ] || { say "$path is missing: build cuda_test, backend_test, chat_test and qwen35_command"; failed+=(build); finish; }
 done
+
+# One test that needs a GPU says why there is none.
+timeout 60 "$build/tests/backend/cuda_test" --gtest_filter=CudaFaults.AnAllocationThatCannotBe >"$logs/gpu.log" 2>&1 || {
+  say "FAILED  the first test on the GPU ($logs/gpu.log)"
+  tail -n 15 "$logs/gpu.log"
+  failed+=(gpu)
+  finish
+}
+grep -q SKIPPED "$logs/gpu.log" && no_gpu "$(sed -n '/Skipped$/{n;p;q}' "$logs/gpu.log")"
 
 if [ -z "$only" ] || [ "$only" = tests ]; then
   slow=
@@ -97,26 +119,38 @@ if [ -z "$only" ] || [ "$only" = sanitizer ]; then
   else
     few='Reference.TinyCuda:Kinds/VerifyRules.Keep*:Kinds/BatchRules.More*:Kinds/SnapshotTest.SamplingGoes*'
     step memcheck 100 "$sanitizer" --tool memcheck --error-exitcode 9 "$build/tests/backend/backend_test" --gtest_filter="$few"
-    step racecheck 100 "$sanitizer" --tool racecheck --error-exitcode 9 "$build/tests/backend/backend_test" \
-      --gtest_filter='Reference.TinyCuda'
+    # Looks at shared memory alone, and follows every access to it: tests made small for it, kernel by kernel.
+    race() {
+      step "race-$1" "$2" "$sanitizer" --tool racecheck --error-exitcode 9 --print-limit 20 \
+        "$build/tests/backend/cuda_test" --gtest_filter="$3" || return
+      grep -h 'RACECHECK SUMMARY' "$logs/race-$1.log"
+      grep -q '^\[       OK' "$logs/race-$1.log" || { say "FAILED  race-$1: no test has run"; failed+=("race-$1"); }
+    }
+    race sampling 20 'SamplingTest.Brief*'
+    race attention 25 'CudaAttention.Brief*'
+    race delta-rule 30 'CudaDeltaRule.Brief*'
+    race products 40 '*CudaProductGates.Brief*'
+    race decode-tiny 30 'CudaDecode.BriefTiny*'
+    race decode-full 60 'CudaDecode.BriefFull*'
   fi
 fi
 
 if [ -z "$only" ] || [ "$only" = bench ]; then
   config=$root/tests/data/reference/full-0.8b/config.json
-  formats="4 5 8 bf16"
+  formats=(4 5 8 bf16)
   repetitions=5
-  [ -n "$quick" ] && formats=4 repetitions=1
-  for bits in $formats; do
+  [ -n "$quick" ] && formats=(4) repetitions=1
+  for bits in "${formats[@]}"; do
     options=()
     [ "$bits" = bf16 ] || options=(--bits "$bits" --group 64)
     step "synth-$bits" 90 "$program" synth --config "$config" --seed 1 --out "$work/model" "${options[@]}" || continue
+    # shellcheck disable=SC2016  # the inner shell's own arguments
     step "bench-$bits" 90 sh -c '"$1" bench --model "$2" --backend cuda --rates-only --prompt 512,4096 --depth 0,2048,8192 \
       --gen 256 --sequences 64 --reps "$3" --json >"$4"' sh "$program" "$work/model" "$repetitions" "$logs/bench-$bits.json"
     rm -rf "$work/model"
   done
   if command -v python3 >/dev/null; then
-    python3 - "$logs" $formats <<'PY'
+    python3 - "$logs" "${formats[@]}" <<'PY'
 import json, os, sys
 folder, formats = sys.argv[1], sys.argv[2:]
 results = {}

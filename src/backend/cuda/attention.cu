@@ -4,8 +4,8 @@
 #include <string>
 
 #include "backend/cuda/attention.h"
-#include "backend/cuda/fragments.cuh"
 #include "backend/cuda/launch.cuh"
+#include "backend/cuda/tensor_core.cuh"
 
 namespace qwen35::cuda {
 namespace {
@@ -94,7 +94,7 @@ __device__ __forceinline__ std::uint32_t bits(__half2 x) { return *reinterpret_c
 template <std::uint32_t kHeadDim>
 __global__ void __launch_bounds__(256) store_keys_and_values(const Arguments a) {
   __shared__ float rows[8][kHeadDim];
-  let_next_kernel_start();
+  let_next_begin();
   const std::uint32_t lane = threadIdx.x % 32;
   const std::uint32_t warp = threadIdx.x / 32;
   const std::uint32_t page = a.position / kPageTokens + blockIdx.x;
@@ -138,7 +138,7 @@ __global__ void __launch_bounds__(256) store_keys_and_values(const Arguments a) 
       if (position >= a.position && position < end) {
         value = values[static_cast<std::size_t>(position - a.position) * a.in_rows + d];
       }
-      x[i] = __float2half_rn(fminf(fmaxf(value, -65504.0F), 65504.0F));
+      x[i] = __float2half_rn(clamp_f16(value));
       all = all && position >= a.position;
     }
     if (all) {
@@ -221,7 +221,7 @@ __global__ void __launch_bounds__(128, 2) attend(const Arguments a) {
     }
   }
 
-  wait_for_kernel_before();  // the pages; `in` was there before
+  wait_for_previous();  // the pages; `in` was there before
   load(keys, 0, false);
 
   // This lane's rows are lane / 4 and 8 more: the last position each may see.
@@ -250,10 +250,10 @@ __global__ void __launch_bounds__(128, 2) attend(const Arguments a) {
 #pragma unroll
       for (std::uint32_t n = 0; n < 4; ++n) {
         const uint4 k = *reinterpret_cast<const uint4*>(keys + (n * (kHeadDim / 32) + p) * 512 + 16 * lane);
-        mma_f16(score[n], hi0, k.x, k.y);
-        mma_f16(rest[n], lo0, k.x, k.y);
-        mma_f16(score[n], hi1, k.z, k.w);
-        mma_f16(rest[n], lo1, k.z, k.w);
+        mma(score[n], hi0, k.x, k.y);
+        mma(rest[n], lo0, k.x, k.y);
+        mma(score[n], hi1, k.z, k.w);
+        mma(rest[n], lo1, k.z, k.w);
       }
     }
     __syncthreads();  // nobody reads these keys any more
@@ -309,8 +309,8 @@ __global__ void __launch_bounds__(128, 2) attend(const Arguments a) {
 #pragma unroll
     for (std::uint32_t n = 0; n < kOut; ++n) {
       const uint4 v = *reinterpret_cast<const uint4*>(values + n * 512 + 16 * lane);
-      mma_f16(out[n], probability[0], v.x, v.y);
-      mma_f16(out[n], probability[1], v.z, v.w);
+      mma(out[n], probability[0], v.x, v.y);
+      mma(out[n], probability[1], v.z, v.w);
     }
   }
 
@@ -330,7 +330,7 @@ __global__ void __launch_bounds__(128, 2) attend(const Arguments a) {
       const std::uint32_t d = 8 * n + 2 * (lane % 4);
       const float2 g = *reinterpret_cast<const float2*>(gate + d);
       const SplitPair pair =
-          split_f16(out[n][2 * r] * factor * sigmoid(g.x), out[n][2 * r + 1] * factor * sigmoid(g.y));
+          split_f16(out[n][2 * r] * factor * quick_sigmoid(g.x), out[n][2 * r + 1] * factor * quick_sigmoid(g.y));
       *reinterpret_cast<std::uint32_t*>(a.hi + to + d) = pair.hi;
       *reinterpret_cast<std::uint32_t*>(a.lo + to + d) = pair.lo;
     }
@@ -342,6 +342,7 @@ void run_kernels(const Arguments& a, bool early, cudaStream_t stream) {
   const std::uint32_t pages = (a.position + a.count - 1) / kPageTokens - a.position / kPageTokens + 1;
   launch(store_keys_and_values<kHeadDim>, dim3(pages, a.kv_heads, kStoreParts), 256, 0, stream, false,
          "storing keys and values", a);
+  allow_shared(attend<kHeadDim>, Shared<kHeadDim>::kBytes, "giving the attention its shared memory");
   launch(attend<kHeadDim>, dim3(a.kv_heads, (a.count + a.tokens - 1) / a.tokens), 128, Shared<kHeadDim>::kBytes, stream,
          early, "starting the attention", a);
 }

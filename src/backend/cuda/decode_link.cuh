@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "backend/cuda/decode_pass.h"
+#include "backend/cuda/tensor_core.cuh"
 
 namespace qwen35::cuda {
 
@@ -93,28 +94,6 @@ class Link<false> {
 
 /// Waits for the kThreads that compute; the warp that fetches weights goes on.
 __device__ inline void sync_compute() { asm volatile("bar.sync 1, %0;" ::"n"(kThreads) : "memory"); }
-
-__device__ inline float warp_sum(float value) {
-#pragma unroll
-  for (int step = 16; step > 0; step /= 2) value += __shfl_xor_sync(0xFFFFFFFFU, value, step);
-  return value;
-}
-__device__ inline float warp_max(float value) {
-#pragma unroll
-  for (int step = 16; step > 0; step /= 2) value = fmaxf(value, __shfl_xor_sync(0xFFFFFFFFU, value, step));
-  return value;
-}
-
-__device__ inline float sigmoid(float x) { return 1.0F / (1.0F + __expf(-x)); }
-__device__ inline float silu(float x) { return x * sigmoid(x); }
-
-/// d += a · b, a of 16 × 16, b of 16 × 8.
-__device__ inline void mma(float (&d)[4], const uint4& a, std::uint32_t b0, std::uint32_t b1) {
-  asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, "
-      "%3};"
-      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-      : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "r"(b0), "r"(b1));
-}
 
 /// Activations as the row operand: of 16 rows, up to eight tokens' high halves and below them the low ones, so that one
 /// product has the precision of 22 bits. Word ((step · rows + row) · 4 + l % 4) · 4 + {high, low, high + 8, low + 8}:

@@ -18,10 +18,6 @@ __device__ inline TileRange tiles_of(const Matrix& m, std::uint32_t block, std::
   return {m.tiles * block / blocks, m.tiles * (block + 1) / blocks};  // 32 bits: half a billion rows
 }
 
-__device__ inline std::uint32_t shared_address(const void* pointer) {
-  return static_cast<std::uint32_t>(__cvta_generic_to_shared(pointer));
-}
-
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
 #define QWEN35_BULK_COPY 1
 #endif

@@ -19,14 +19,18 @@ bool aligned(const void* p) { return reinterpret_cast<std::uintptr_t>(p) % 16 ==
 
 template <int kKeyDim, int kTaps>
 void launch_prepare(const DeltaRuleArguments& a, bool early, cudaStream_t stream) {
-  launch(prepare_chunks<kKeyDim, kTaps>, dim3(a.value_heads, a.chunks), kPrepareThreads, PrepareShared<kKeyDim>::kBytes,
-         stream, early, "starting the delta rule's preparation", a);
+  constexpr std::size_t kShared = PrepareShared<kKeyDim>::kBytes;
+  allow_shared(prepare_chunks<kKeyDim, kTaps>, kShared, "giving the delta rule's preparation its shared memory");
+  launch(prepare_chunks<kKeyDim, kTaps>, dim3(a.value_heads, a.chunks), kPrepareThreads, kShared, stream, early,
+         "starting the delta rule's preparation", a);
 }
 
 template <int kKeyDim, int kSlices, bool kDouble>
 void launch_scan(const DeltaRuleArguments& a, bool early, cudaStream_t stream) {
+  constexpr std::size_t kShared = ScanShared<kKeyDim, kSlices, kDouble>::kBytes;
+  allow_shared(scan_chunks<kKeyDim, kSlices, kDouble>, kShared, "giving the delta rule's scan its shared memory");
   launch(scan_chunks<kKeyDim, kSlices, kDouble>, dim3(a.value_dim / (16 * kSlices), a.value_heads), 128 * kSlices,
-         ScanShared<kKeyDim, kSlices, kDouble>::kBytes, stream, early, "starting the delta rule's scan", a);
+         kShared, stream, early, "starting the delta rule's scan", a);
 }
 
 template <int kKeyDim, int kSlices>

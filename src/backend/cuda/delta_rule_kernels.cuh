@@ -11,9 +11,9 @@
 //
 // No exponent above is positive. A token past the last has k = q = 0, beta = 0 and no decay: it changes nothing.
 
-#include "backend/cuda/fragments.cuh"
 #include "backend/cuda/launch.cuh"
 #include "backend/cuda/layout.h"
+#include "backend/cuda/tensor_core.cuh"
 
 namespace qwen35::cuda {
 
@@ -121,10 +121,10 @@ __device__ __forceinline__ void convolve(const DeltaRuleArguments& a, int first,
 #pragma unroll
   for (int i = 0; i < kWarpTokens; ++i) {
     const bool there = first + i < a.count;
-    out[i].x = there ? out[i].x * sigmoid(out[i].x) : 0.0F;
-    out[i].y = there ? out[i].y * sigmoid(out[i].y) : 0.0F;
-    out[i].z = there ? out[i].z * sigmoid(out[i].z) : 0.0F;
-    out[i].w = there ? out[i].w * sigmoid(out[i].w) : 0.0F;
+    out[i].x = there ? out[i].x * quick_sigmoid(out[i].x) : 0.0F;
+    out[i].y = there ? out[i].y * quick_sigmoid(out[i].y) : 0.0F;
+    out[i].z = there ? out[i].z * quick_sigmoid(out[i].z) : 0.0F;
+    out[i].w = there ? out[i].w * quick_sigmoid(out[i].w) : 0.0F;
   }
 }
 
@@ -191,7 +191,7 @@ __device__ __forceinline__ void prepare_gates(const DeltaRuleArguments& a, int f
     float beta = 0;
     if (t < a.count) {
       const float* row = a.in + static_cast<std::size_t>(t) * a.in_rows + a.channels + head;
-      beta = sigmoid(row[0]);
+      beta = quick_sigmoid(row[0]);
       const float x = row[a.value_heads] + a.dt_bias[head];
       const float softplus = x > 20.0F ? x : log1pf(expf(x));
       log_decay[i] = fmaxf(-a.decay[head] * softplus, -1e4F);  // e^-1e4 is 0; infinities would have no difference
@@ -293,8 +293,8 @@ __global__ void __launch_bounds__(kPrepareThreads, 2) prepare_chunks(const Delta
   float* sum_lo = sum_hi + kDeltaChunk;
   float* betas = sum_lo + kDeltaChunk;
 
-  wait_for_kernel_before();
-  let_next_kernel_start();  // after the wait: what follows may then read `in` at once
+  wait_for_previous();
+  let_next_begin();  // after the wait: what follows may then read `in` at once
   const std::uint32_t lane = threadIdx.x % 32;
   const std::uint32_t warp = threadIdx.x / 32;
   const std::uint32_t chunk = blockIdx.y;

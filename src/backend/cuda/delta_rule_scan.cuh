@@ -39,7 +39,7 @@ __global__ void __launch_bounds__(128 * kSlices) scan_chunks(const DeltaRuleArgu
   constexpr std::uint32_t kTiles = kKeyDim / 32;  // of 8 key dimensions, of a warp
   constexpr std::uint32_t kThreads = 128 * kSlices;
   extern __shared__ __align__(128) std::uint8_t scan_shared[];
-  let_next_kernel_start();
+  let_next_begin();
 
   const std::uint32_t lane = threadIdx.x % 32;
   const std::uint32_t warp = threadIdx.x / 32 % 4;
@@ -94,7 +94,7 @@ __global__ void __launch_bounds__(128 * kSlices) scan_chunks(const DeltaRuleArgu
       *reinterpret_cast<uint2*>(to + 512) = uint2{top.lo, bottom.lo};
     }
   };
-  wait_for_kernel_before();  // S is an earlier pass's; all else is prepare_chunks'
+  wait_for_previous();  // S is an earlier pass's; all else is prepare_chunks'
   if constexpr (kDouble) load(0);
   store_s();
 
@@ -287,10 +287,10 @@ __global__ void __launch_bounds__(128 * kSlices) scan_chunks(const DeltaRuleArgu
 /// Four floats of the gated norm's result, as two halves.
 __device__ __forceinline__ void store_gated(const DeltaRuleArguments& a, std::size_t to, float factor, const float4& x,
                                             const float4& gate, const float4& weight) {
-  const SplitPair left = split_f16(weight.x * x.x * factor * (gate.x * sigmoid(gate.x)),
-                                   weight.y * x.y * factor * (gate.y * sigmoid(gate.y)));
-  const SplitPair right = split_f16(weight.z * x.z * factor * (gate.z * sigmoid(gate.z)),
-                                    weight.w * x.w * factor * (gate.w * sigmoid(gate.w)));
+  const SplitPair left = split_f16(weight.x * x.x * factor * (gate.x * quick_sigmoid(gate.x)),
+                                   weight.y * x.y * factor * (gate.y * quick_sigmoid(gate.y)));
+  const SplitPair right = split_f16(weight.z * x.z * factor * (gate.z * quick_sigmoid(gate.z)),
+                                    weight.w * x.w * factor * (gate.w * quick_sigmoid(gate.w)));
   if (a.vectors) {
     *reinterpret_cast<uint2*>(a.hi + to) = uint2{left.hi, right.hi};
     *reinterpret_cast<uint2*>(a.lo + to) = uint2{left.lo, right.lo};
@@ -306,8 +306,8 @@ __device__ __forceinline__ void store_gated(const DeltaRuleArguments& a, std::si
 /// on write the ring, `row_blocks` for each of the pass's last tokens, four floats a thread.
 __global__ void __launch_bounds__(32 * kNormWarps)
     gate_results(const DeltaRuleArguments a, std::uint32_t norm_blocks, std::uint32_t row_blocks) {
-  wait_for_kernel_before();
-  let_next_kernel_start();
+  wait_for_previous();
+  let_next_begin();
   if (blockIdx.x >= norm_blocks) {
     const std::uint32_t block = blockIdx.x - norm_blocks;
     const std::uint32_t rows = (gridDim.x - norm_blocks) / row_blocks;

@@ -55,6 +55,8 @@ struct Matrix {
   std::uint32_t bits = 16;       ///< 4, 5, 6, 8 or 16
   std::uint32_t group = 0;       ///< 32, 64 or 128; 0 at 16 bits
   float factor = 1;
+
+  [[nodiscard]] QWEN35_HD constexpr std::size_t bytes() const { return std::size_t{tiles} * units * unit_bytes; }
 };
 
 /// The column of value j (0 to 3) of step s in a lane.

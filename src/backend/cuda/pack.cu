@@ -2,6 +2,7 @@
 
 #include "backend/cuda/device.h"
 #include "backend/cuda/pack_kernels.h"
+#include "backend/cuda/warp.cuh"
 
 namespace qwen35::cuda {
 namespace {
@@ -18,7 +19,7 @@ __global__ void __launch_bounds__(kThreads) largest_kernel(PackPart part, std::s
                                               fabsf(stored_value(part.biases, part.stored, i));
     most = fmaxf(most, value);
   }
-  for (int distance = 16; distance > 0; distance /= 2) most = fmaxf(most, __shfl_xor_sync(0xFFFFFFFFU, most, distance));
+  most = warp_max(most);
   // A maximum does not depend on the order; floats that are not negative are ordered as their bits.
   if (threadIdx.x % 32 == 0) atomicMax(largest, __float_as_uint(most));
 }

@@ -7,7 +7,14 @@
 #include "backend/cuda/layout.h"
 #include "backend/cuda/pack_lane.h"
 
+namespace qwen35 {
+struct WeightMatrix;
+}
+
 namespace qwen35::cuda {
+
+/// A matrix of a checkpoint as one part, with the host's pointers.
+PackPart part_of(const WeightMatrix& matrix);
 
 /// Raises *largest (device memory; the bits of a float that is not negative) to the largest |value| of a part, or of a
 /// quantised one to the largest |scale| · highest q + |bias|. Throws as check() does.

@@ -29,11 +29,9 @@ struct PackPart {
   const void* biases = nullptr;
 };
 
-inline constexpr std::uint32_t kMostParts = 4;
-
 /// What one packed matrix is made of: parts with equal columns.
 struct PackSource {
-  PackPart parts[kMostParts];
+  PackPart parts[4];
   std::uint32_t count = 0;
   bool interleaved = false;  ///< of each 8 rows, 4 of the first part, 4 of the second; else one part after the other
 };
@@ -166,39 +164,6 @@ QWEN35_HD inline void pack_lane(const PackSource& source, const Matrix& matrix, 
     both |= static_cast<std::uint32_t>(to_binary16(pack_scale(scaled, true, column, matrix.columns) * inverse)) << 16U;
   }
   memcpy(to + value_bytes(matrix.bits) + lane * 4, &both, 4);
-}
-
-/// A value read back, as kernels read it: rounded to float32 once. For tests.
-inline float packed_value(const Matrix& matrix, const std::uint8_t* data, std::uint32_t row, std::uint32_t column) {
-  const std::uint8_t* const unit =
-      data + (std::size_t{row / kTileRows} * matrix.units + column / kUnitColumns) * matrix.unit_bytes;
-  const std::uint32_t inside = column % kUnitColumns;
-  const std::uint32_t step = inside / 16;
-  const std::uint32_t lane = row % kTileRows * 4 + inside % 8 / 2;
-  const std::uint32_t j = inside % 2 + 2 * (inside % 16 / 8);
-  const std::uint32_t pair = 2 * step + j / 2;
-  const auto word = [unit](std::uint32_t at) {
-    std::uint32_t value = 0;
-    memcpy(&value, unit + at, 4);
-    return value;
-  };
-  if (matrix.bits == 16) {
-    const std::uint32_t both = word(pair / 4 * 512 + lane * 16 + pair % 4 * 4);
-    return matrix.factor * f16_to_float(static_cast<std::uint16_t>(both >> (16 * (j % 2))));
-  }
-  std::uint32_t q = 0;
-  if (matrix.bits == 8) {
-    q = word(step / 4 * 512 + lane * 16 + step % 4 * 4) >> (8 * j) & 255U;
-  } else {
-    q = word(lane * 16 + pair / 4 * 4) >> (16 * (j % 2) + 4 * (pair % 4)) & 15U;
-    if (matrix.bits == 5) q |= (word(512 + lane * 4) >> (16 * (j % 2) + pair) & 1U) << 4U;
-    if (matrix.bits == 6) q |= (word(512 + lane * 8 + pair / 8 * 4) >> (16 * (j % 2) + 2 * (pair % 8)) & 3U) << 4U;
-  }
-  const std::uint32_t groups = kUnitColumns / matrix.group;
-  const std::uint32_t both = word(value_bytes(matrix.bits) + (row % kTileRows * groups + inside / matrix.group) * 4);
-  const float scale = f16_to_float(static_cast<std::uint16_t>(both));
-  const float bias = f16_to_float(static_cast<std::uint16_t>(both >> 16U));
-  return matrix.factor * (scale * static_cast<float>(q) + bias);
 }
 
 }  // namespace qwen35::cuda

@@ -75,7 +75,7 @@ struct Prefill::Impl {
   DeltaRule delta_rule;
   Attention attention;
   Staging staging;
-  bool early = false;  ///< launch.h
+  bool early = false;  ///< launch.cuh
 
   std::uint32_t room = 0;   ///< tokens that the buffers hold
   DeviceMemory ids;         ///< room

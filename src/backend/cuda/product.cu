@@ -4,7 +4,7 @@
 #include <cstdlib>
 #include <string>
 
-#include "backend/cuda/launch.h"
+#include "backend/cuda/launch.cuh"
 #include "backend/cuda/product.h"
 #include "backend/cuda/product_kernel.cuh"
 
@@ -147,10 +147,9 @@ void Products::launch_split(const ProductArguments& arguments, cudaStream_t stre
   part.part_units = split.units;
   start(part, ProductShape::split, split.parts, stream);
   const dim3 grid((w.rows + kSumThreads - 1) / kSumThreads, arguments.tokens);
-  check(cuda::launch(sum_parts_kernel, grid, kSumThreads, 0, stream, early_, partials_.as<float>(), split.parts, w.rows,
-                     arguments.tokens, arguments.factor, arguments.epilogue == ProductEpilogue::add, arguments.out,
-                     arguments.out_stride),
-        "adding the parts of a product up");
+  cuda::launch(sum_parts_kernel, grid, kSumThreads, 0, stream, early_, "adding the parts of a product up",
+               partials_.as<float>(), split.parts, w.rows, arguments.tokens, arguments.factor,
+               arguments.epilogue == ProductEpilogue::add, arguments.out, arguments.out_stride);
 }
 
 void Products::start(const ProductArguments& arguments, ProductShape shape, std::uint32_t parts, cudaStream_t stream) {
@@ -166,15 +165,12 @@ void Products::start(const ProductArguments& arguments, ProductShape shape, std:
   constexpr auto kShapes = static_cast<std::uint32_t>(ProductShape::split) + 1;
   bool& ready = ready_[(bits * kShapes + static_cast<std::uint32_t>(shape)) * 2 + (single ? 1 : 0)];
   if (!ready) {
-    check(cudaFuncSetAttribute(entry.kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                               static_cast<int>(entry.shared_bytes)),
-          "giving a product its shared memory");
+    allow_shared(entry.kernel, entry.shared_bytes, "giving a product its shared memory");
     ready = true;
   }
   const dim3 grid((arguments.w.rows + entry.rows - 1) / entry.rows,
                   (arguments.tokens + entry.tokens - 1) / entry.tokens, parts);
-  check(cuda::launch(entry.kernel, grid, entry.threads, entry.shared_bytes, stream, early_, arguments),
-        "starting a product");
+  cuda::launch(entry.kernel, grid, entry.threads, entry.shared_bytes, stream, early_, "starting a product", arguments);
 }
 
 namespace {

@@ -98,7 +98,7 @@ class Products {
 
   int multiprocessors_ = 0;
   Path path_ = Path::mma;
-  bool early_ = false;     ///< launch.h
+  bool early_ = false;     ///< launch.cuh
   DeviceMemory partials_;  ///< parts × tokens × rows floats of a split product
   /// Kernels that have their shared memory.
   std::array<bool, kBits.size() * (static_cast<std::size_t>(ProductShape::split) + 1) * 2> ready_{};

@@ -12,7 +12,7 @@
 
 #include <cstdint>
 
-#include "backend/cuda/launch.h"
+#include "backend/cuda/launch.cuh"
 #include "backend/cuda/product.h"
 #include "backend/cuda/tensor_core.cuh"
 #include "backend/cuda/unpack.cuh"
@@ -50,13 +50,6 @@ namespace product {
 
 inline constexpr std::uint32_t kStageColumns = 64;
 inline constexpr std::uint32_t kTokenBytes = kStageColumns * 2;  // of hi or of lo in a stage
-
-/// x as hi + lo, clamped to binary16's range.
-__device__ __forceinline__ void split(float x, __half& hi, __half& lo) {
-  x = fminf(fmaxf(x, -65504.0F), 65504.0F);
-  hi = __float2half_rn(x);
-  lo = __float2half_rn(x - __half2float(hi));
-}
 
 template <int kBits, int kGroups, int kBlocks, int kTokens, int kStages, int kAhead, int kParts, bool kWgmma,
           bool kSplit = false>
@@ -153,11 +146,11 @@ struct Kernel {
         // Past the last token: that one again, for sums that are not stored.
         const std::uint32_t token = min(first_token + row + i * kStep, a.tokens - 1);
         const std::uint32_t from = token * a.stride + column;
-        copy16(to + i * kStep * kTokenBytes, a.hi + from);
-        if constexpr (kParts == 2) copy16(to + kPartBytes + i * kStep * kTokenBytes, a.lo + from);
+        copy_16(to + i * kStep * kTokenBytes, a.hi + from);
+        if constexpr (kParts == 2) copy_16(to + kPartBytes + i * kStep * kTokenBytes, a.lo + from);
       }
     }
-    copy_commit();
+    end_of_copies();
   }
 
   /// The row operands of step s of a stage.
@@ -199,12 +192,12 @@ struct Kernel {
       for (int n = 0; n < kTokens / 16; ++n) {
 #pragma unroll
         for (int part = 0; part < kParts; ++part) {
-          std::uint32_t x[4];
-          ldmatrix(x, address + part * kPartBytes + n * 16 * kTokenBytes);
+          const uint4 x = load_matrices(address + part * kPartBytes + n * 16 * kTokenBytes);
 #pragma unroll
           for (int b = 0; b < kBlocks; ++b) {
-            mma(&sums[b][8 * n], f[b], x[0], x[1]);
-            mma(&sums[b][8 * n + 4], f[b], x[2], x[3]);
+            const uint4 w{f[b][0], f[b][1], f[b][2], f[b][3]};
+            mma(&sums[b][8 * n], w, x.x, x.y);
+            mma(&sums[b][8 * n + 4], w, x.z, x.w);
           }
         }
       }
@@ -230,7 +223,7 @@ struct Kernel {
 #pragma unroll
       for (int d = 0; d < kAhead; ++d) {
         if (d >= 2 && stage + d >= stages) break;  // stages is even
-        copy_wait<kStages - 3>();
+        wait_for_copies<kStages - 3>();
 #ifdef QWEN35_WGMMA
         if constexpr (kWgmma) proxy_fence();
 #endif
@@ -310,7 +303,7 @@ struct Kernel {
           const float up = (upper ? second : other) * a.factor;
           const float value = inside ? kSwigluFactor * __fdividef(gate, 1.0F + __expf(-gate)) * up : 0.0F;
           const std::uint32_t at = (8 * n + 2 * (lane % 4) + i) * kHStride + h;
-          split(value, hi[at], lo[at]);
+          split_f16(value, hi[at], lo[at]);
         }
       }
     }

@@ -1,9 +1,9 @@
 #include <cuda_fp16.h>
 
-#include "backend/cuda/device.h"
-#include "backend/cuda/launch.h"
+#include "backend/cuda/launch.cuh"
 #include "backend/cuda/rows.h"
 #include "backend/cuda/unpack.cuh"
+#include "backend/cuda/warp.cuh"
 
 namespace qwen35::cuda {
 namespace {
@@ -63,8 +63,6 @@ __device__ void write_pair(float4 v, __half* hi, __half* lo) {
       make_uint2(as_bits(__floats2half2_rn(v.x - a.x, v.y - a.y)), as_bits(__floats2half2_rn(v.z - b.x, v.w - b.y)));
 }
 
-__device__ float clamped(float x) { return fminf(fmaxf(x, -65504.0F), 65504.0F); }
-
 /// A warp a row. kVectors: of four floats that a lane keeps in registers; 0: any number of columns, read twice.
 template <int kVectors>
 __global__ void __launch_bounds__(kNormWarps * 32)
@@ -89,14 +87,12 @@ __global__ void __launch_bounds__(kNormWarps * 32)
   } else {
     for (std::uint32_t i = lane; i < vectors; i += 32) square(in[i]);
   }
-#pragma unroll
-  for (int distance = 16; distance > 0; distance /= 2) sum += __shfl_xor_sync(0xffffffffU, sum, distance);
-  const float factor = rsqrtf(sum / static_cast<float>(columns) + eps);
+  const float factor = rsqrtf(warp_sum(sum) / static_cast<float>(columns) + eps);
   __half* hi = out.hi + std::size_t{row} * out.stride;
   __half* lo = out.lo + std::size_t{row} * out.stride;
   const auto write = [&](std::uint32_t i, float4 v, float4 w) {
-    write_pair({clamped(v.x * factor * w.x), clamped(v.y * factor * w.y), clamped(v.z * factor * w.z),
-                clamped(v.w * factor * w.w)},
+    write_pair({clamp_f16(v.x * factor * w.x), clamp_f16(v.y * factor * w.y), clamp_f16(v.z * factor * w.z),
+                clamp_f16(v.w * factor * w.w)},
                hi + 4 * i, lo + 4 * i);
   };
   if constexpr (kVectors > 0) {
@@ -121,9 +117,8 @@ void norm_rows(const float* x, const float* weight, float eps, std::uint32_t col
                const HalfPair& out, cudaStream_t stream, bool early) {
   if (count == 0) return;
   const std::uint32_t blocks = (count + kNormWarps - 1) / kNormWarps;
-  check(launch(columns == 1024 ? norm_kernel<8> : norm_kernel<0>, blocks, kNormWarps * 32, 0, stream, early, x, weight,
-               eps, columns, count, out),
-        "taking a norm");
+  launch(columns == 1024 ? norm_kernel<8> : norm_kernel<0>, blocks, kNormWarps * 32, 0, stream, early, "taking a norm",
+         x, weight, eps, columns, count, out);
 }
 
 }  // namespace qwen35::cuda

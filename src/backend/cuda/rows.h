@@ -17,7 +17,7 @@ void embed_rows(const Matrix& embedding, const std::int32_t* tokens, std::uint32
                 cudaStream_t stream);
 
 /// out = x · rsqrt(mean(x²) + eps) · weight for each of `count` rows of `columns` floats (a multiple of 4), as hi + lo;
-/// zeros from `columns` to out.stride. `early` (launch.h): from compute
+/// zeros from `columns` to out.stride. `early` (launch.cuh): from compute
 /// capability 9.0 on.
 void norm_rows(const float* x, const float* weight, float eps, std::uint32_t columns, std::uint32_t count,
                const HalfPair& out, cudaStream_t stream, bool early = false);

@@ -1,9 +1,11 @@
 #pragma once
 
-// The instructions of products on tensor cores, thinly wrapped: Hopper's wgmma with one operand in registers, and
-// mma.sync with ldmatrix for all other architectures; asynchronous copies to shared memory.
+// The instructions of products on tensor cores, thinly wrapped: mma.sync with ldmatrix, and Hopper's wgmma with one
+// operand in registers.
 
 #include <cstdint>
+
+#include "backend/cuda/warp.cuh"
 
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
 #define QWEN35_WGMMA 1
@@ -11,34 +13,40 @@
 
 namespace qwen35::cuda {
 
-__device__ __forceinline__ std::uint32_t shared_address(const void* pointer) {
-  return static_cast<std::uint32_t>(__cvta_generic_to_shared(pointer));
-}
-
-/// 16 bytes from global to shared memory.
-__device__ __forceinline__ void copy16(std::uint32_t destination, const void* source) {
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(destination), "l"(source) : "memory");
-}
-__device__ __forceinline__ void copy_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
-template <int kPending>
-__device__ __forceinline__ void copy_wait() {
-  asm volatile("cp.async.wait_group %0;" ::"n"(kPending) : "memory");
-}
-
-/// d (16 × 8) += a (16 × 16) · b (16 × 8).
-__device__ __forceinline__ void mma(float* d, const std::uint32_t (&a)[4], std::uint32_t b0, std::uint32_t b1) {
-  asm volatile(
-      "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+/// d (16 × 8, four floats a lane) += a (16 × 16) · b (16 × 8), of binary16. Lane l has rows l / 4 and l / 4 + 8,
+/// columns 2 (l % 4) and the next of d.
+__device__ __forceinline__ void mma(float* d, const uint4& a, std::uint32_t b0, std::uint32_t b1) {
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
       "{%0, %1, %2, %3};"
       : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+      : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "r"(b0), "r"(b1));
 }
-/// Four matrices of 8 × 8 halves; lane l gives the address of row l % 8 of matrix l / 8.
-__device__ __forceinline__ void ldmatrix(std::uint32_t (&d)[4], std::uint32_t address) {
+/// The same of bfloat16.
+__device__ __forceinline__ void mma_bf16(float (&d)[4], const uint4& a, std::uint32_t b0, std::uint32_t b1) {
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+      "{%0, %1, %2, %3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "r"(b0), "r"(b1));
+}
+
+/// Four 8 × 8 matrices from shared memory; lane l gives the address of row l % 8 of matrix l / 8.
+__device__ __forceinline__ uint4 load_matrices(std::uint32_t row) {
+  uint4 r;
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
-               : "=r"(d[0]), "=r"(d[1]), "=r"(d[2]), "=r"(d[3])
-               : "r"(address)
+               : "=r"(r.x), "=r"(r.y), "=r"(r.z), "=r"(r.w)
+               : "r"(row)
                : "memory");
+  return r;
+}
+__device__ __forceinline__ uint4 load_matrices(const void* row) { return load_matrices(shared_address(row)); }
+/// The same, each matrix transposed.
+__device__ __forceinline__ uint4 load_matrices_transposed(const void* row) {
+  uint4 r;
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(r.x), "=r"(r.y), "=r"(r.z), "=r"(r.w)
+               : "r"(shared_address(row))
+               : "memory");
+  return r;
 }
 
 #ifdef QWEN35_WGMMA

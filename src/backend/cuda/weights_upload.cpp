@@ -74,25 +74,6 @@ Stored stored(FloatType type) {
 
 std::size_t stored_bytes(Stored type) { return type == Stored::f32 ? 4 : 2; }
 
-/// A part with the host's pointers.
-PackPart part_of(const WeightMatrix& matrix) {
-  PackPart part;
-  part.rows = static_cast<std::uint32_t>(matrix.rows);
-  if (const auto* dense = std::get_if<DenseMatrix>(&matrix.storage)) {
-    part.stored = stored(dense->type);
-    part.values = dense->data;
-  } else {
-    const auto& affine = std::get<AffineMatrix>(matrix.storage);
-    part.bits = static_cast<std::uint32_t>(affine.bits);
-    part.group = static_cast<std::uint32_t>(affine.group_size);
-    part.stored = stored(affine.scale_type);
-    part.values = affine.packed;
-    part.scales = affine.scales;
-    part.biases = affine.biases;
-  }
-  return part;
-}
-
 /// Bytes of a part's values, and of its scales (biases take as much).
 std::size_t raw_values(const PackPart& part, std::size_t columns) {
   return part.rows * columns * (part.group == 0 ? 8 * stored_bytes(part.stored) : part.bits) / 8;
@@ -115,9 +96,7 @@ PackSource source_of(const Plan& plan) {
   return source;
 }
 
-std::size_t packed_bytes(const Matrix& matrix) {
-  return aligned(std::size_t{matrix.tiles} * matrix.units * matrix.unit_bytes);
-}
+std::size_t packed_bytes(const Matrix& matrix) { return aligned(matrix.bytes()); }
 
 /// Copies from the map through two pinned buffers, so that reading the files and the bus work side by side.
 class Uploader {
@@ -187,6 +166,24 @@ class Vectors {
 };
 
 }  // namespace
+
+PackPart part_of(const WeightMatrix& matrix) {
+  PackPart part;
+  part.rows = static_cast<std::uint32_t>(matrix.rows);
+  if (const auto* dense = std::get_if<DenseMatrix>(&matrix.storage)) {
+    part.stored = stored(dense->type);
+    part.values = dense->data;
+  } else {
+    const auto& affine = std::get<AffineMatrix>(matrix.storage);
+    part.bits = static_cast<std::uint32_t>(affine.bits);
+    part.group = static_cast<std::uint32_t>(affine.group_size);
+    part.stored = stored(affine.scale_type);
+    part.values = affine.packed;
+    part.scales = affine.scales;
+    part.biases = affine.biases;
+  }
+  return part;
+}
 
 Matrix packed_form(const PackSource& source, std::uint32_t columns) {
   Matrix matrix;

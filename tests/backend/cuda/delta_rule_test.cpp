@@ -219,12 +219,7 @@ void expect_right(const Case& text, const Feeding& feeding, double limit = 5e-5)
   expect_ring(text, result.ring);
 }
 
-class CudaDeltaRule : public testing::Test {
- protected:
-  void SetUp() override {
-    if (const std::string why = why_unusable(); !why.empty()) GTEST_SKIP() << why;
-  }
-};
+class CudaDeltaRule : public GpuTest {};
 
 TEST_F(CudaDeltaRule, EveryShapeAndCount) {
   unsigned seed = 1;
@@ -350,6 +345,19 @@ TEST_F(CudaDeltaRule, TheSameTwice) {
   const Result second = run(text, {.passes = {1000}});
   EXPECT_TRUE(same_bits(first.out, second.out));
   EXPECT_TRUE(same_bits(first.s, second.s));
+}
+
+// What the race checker runs.
+TEST_F(CudaDeltaRule, BriefEveryKernel) {
+  for (const ModelSizes& sizes : {shape(1, 1, 32, 32), shape(1, 2, 64, 32, 5), shape(1, 1, 128, 32)}) {
+    const Case text(sizes, 140, 41);
+    for (const std::uint32_t slices : {1U, 2U}) {
+      for (const std::size_t shared : {std::size_t{0}, std::size_t{30000}}) {
+        SCOPED_TRACE(testing::Message() << "key_dim " << sizes.key_dim << ", " << slices << " slices, " << shared);
+        expect_right(text, {.passes = {140}, .slices = slices, .shared_bytes = shared});
+      }
+    }
+  }
 }
 
 }  // namespace

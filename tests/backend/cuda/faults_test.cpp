@@ -3,17 +3,18 @@
 #include <gtest/gtest.h>
 
 #include "backend/cuda/cuda_backend.h"
-#include "backend/cuda/device.h"
 #include "backend/reference_data.h"
+#include "device_helpers.h"
 #include "sampling/sampler.h"
 
 namespace qwen35::cuda {
 namespace {
 
-class CudaFaults : public testing::Test {
+class CudaFaults : public GpuTest {
  protected:
   void SetUp() override {
-    if (const std::string why = why_unusable(); !why.empty()) GTEST_SKIP() << why;
+    GpuTest::SetUp();
+    if (IsSkipped()) return;
     backend = make_cuda_backend(load_weights(tiny_model()));
   }
   void TearDown() override {

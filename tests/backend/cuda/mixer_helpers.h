@@ -1,46 +1,17 @@
 #pragma once
 
-// What the tests of the mixers share: memory there and back, and how far two results are apart.
+// What the tests of the mixers share: how far two results are apart, and where a mixer writes.
 
 #include <cuda_fp16.h>
-#include <cuda_runtime_api.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <cstring>
-#include <string>
 #include <vector>
 
-#include "backend/cuda/device.h"
 #include "backend/cuda/device_model.h"
+#include "device_helpers.h"
 
 namespace qwen35::cuda {
-
-template <typename T>
-DeviceMemory upload(const std::vector<T>& values) {
-  DeviceMemory memory(values.size() * sizeof(T));
-  check(cudaMemcpy(memory.data(), values.data(), values.size() * sizeof(T), cudaMemcpyHostToDevice), "uploading");
-  return memory;
-}
-
-template <typename T>
-std::vector<T> download(const DeviceMemory& memory) {
-  std::vector<T> values(memory.bytes() / sizeof(T));
-  check(cudaMemcpy(values.data(), memory.data(), values.size() * sizeof(T), cudaMemcpyDeviceToHost), "downloading");
-  return values;
-}
-
-/// Bytes 0xff: not a number as a float and as a half, so that what was not written is seen.
-inline DeviceMemory poisoned(std::size_t bytes) {
-  DeviceMemory memory(bytes);
-  check(cudaMemset(memory.data(), 0xff, bytes), "poisoning");
-  return memory;
-}
-
-template <typename T>
-bool same_bits(const std::vector<T>& a, const std::vector<T>& b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0;
-}
 
 /// ‖out − expected‖ / ‖expected‖ at most `limit`; else says how far, and where the worst value is in rows of `width`.
 inline testing::AssertionResult close(const std::vector<float>& out, const std::vector<double>& expected,

@@ -7,10 +7,11 @@
 
 #include <random>
 
-#include "backend/cuda/device.h"
 #include "backend/cuda/pack_kernels.h"
 #include "backend/reference_data.h"
 #include "checkpoint/affine.h"
+#include "device_helpers.h"
+#include "host_pack.h"
 
 namespace qwen35::cuda {
 namespace {
@@ -65,35 +66,37 @@ std::unique_ptr<Stock> make_stock(std::size_t rows, std::size_t columns, int bit
   return stock;
 }
 
-PackPart part_of(const WeightMatrix& matrix) {
-  PackPart part;
-  part.rows = static_cast<std::uint32_t>(matrix.rows);
-  const auto stored = [](FloatType t) {
-    return t == FloatType::bf16 ? Stored::bf16 : t == FloatType::f16 ? Stored::f16 : Stored::f32;
+/// A value read back, as kernels read it: rounded to float32 once.
+float packed_value(const Matrix& matrix, const std::uint8_t* data, std::uint32_t row, std::uint32_t column) {
+  const std::uint8_t* const unit =
+      data + (std::size_t{row / kTileRows} * matrix.units + column / kUnitColumns) * matrix.unit_bytes;
+  const std::uint32_t inside = column % kUnitColumns;
+  const std::uint32_t step = inside / 16;
+  const std::uint32_t lane = row % kTileRows * 4 + inside % 8 / 2;
+  const std::uint32_t j = inside % 2 + 2 * (inside % 16 / 8);
+  const std::uint32_t pair = 2 * step + j / 2;
+  const auto word = [unit](std::uint32_t at) {
+    std::uint32_t value = 0;
+    memcpy(&value, unit + at, 4);
+    return value;
   };
-  if (const auto* dense = std::get_if<DenseMatrix>(&matrix.storage)) {
-    part.stored = stored(dense->type);
-    part.values = dense->data;
-    return part;
+  if (matrix.bits == 16) {
+    const std::uint32_t both = word(pair / 4 * 512 + lane * 16 + pair % 4 * 4);
+    return matrix.factor * f16_to_float(static_cast<std::uint16_t>(both >> (16 * (j % 2))));
   }
-  const auto& affine = std::get<AffineMatrix>(matrix.storage);
-  part.bits = static_cast<std::uint32_t>(affine.bits);
-  part.group = static_cast<std::uint32_t>(affine.group_size);
-  part.stored = stored(affine.scale_type);
-  part.values = affine.packed;
-  part.scales = affine.scales;
-  part.biases = affine.biases;
-  return part;
-}
-
-std::vector<std::uint8_t> pack_on_host(const PackSource& source, const Matrix& matrix) {
-  std::vector<std::uint8_t> data(std::size_t{matrix.tiles} * matrix.units * matrix.unit_bytes, 0xA5);
-  for (std::uint32_t tile = 0; tile < matrix.tiles; ++tile) {
-    for (std::uint32_t unit = 0; unit < matrix.units; ++unit) {
-      for (std::uint32_t lane = 0; lane < kLanes; ++lane) pack_lane(source, matrix, data.data(), tile, unit, lane);
-    }
+  std::uint32_t q = 0;
+  if (matrix.bits == 8) {
+    q = word(step / 4 * 512 + lane * 16 + step % 4 * 4) >> (8 * j) & 255U;
+  } else {
+    q = word(lane * 16 + pair / 4 * 4) >> (16 * (j % 2) + 4 * (pair % 4)) & 15U;
+    if (matrix.bits == 5) q |= (word(512 + lane * 4) >> (16 * (j % 2) + pair) & 1U) << 4U;
+    if (matrix.bits == 6) q |= (word(512 + lane * 8 + pair / 8 * 4) >> (16 * (j % 2) + 2 * (pair % 8)) & 3U) << 4U;
   }
-  return data;
+  const std::uint32_t groups = kUnitColumns / matrix.group;
+  const std::uint32_t both = word(value_bytes(matrix.bits) + (row % kTileRows * groups + inside / matrix.group) * 4);
+  const float scale = f16_to_float(static_cast<std::uint16_t>(both));
+  const float bias = f16_to_float(static_cast<std::uint16_t>(both >> 16U));
+  return matrix.factor * (scale * static_cast<float>(q) + bias);
 }
 
 /// Compares a packed row with the checkpoint's. Scales and biases (or values) are rounded to binary16 once.
@@ -225,22 +228,9 @@ TEST(CudaPack, FactorsArePowersOfTwoInRange) {
   }
 }
 
-std::vector<std::uint8_t> read_back(const Matrix& matrix) {
-  std::vector<std::uint8_t> data(std::size_t{matrix.tiles} * matrix.units * matrix.unit_bytes);
-  check(cudaMemcpy(data.data(), matrix.data, data.size(), cudaMemcpyDeviceToHost), "reading weights back");
-  return data;
-}
-
-std::vector<float> read_back(const float* from, std::size_t count) {
-  std::vector<float> values(count);
-  check(cudaMemcpy(values.data(), from, count * sizeof(float), cudaMemcpyDeviceToHost), "reading weights back");
-  return values;
-}
-
-class CudaPackedModel : public testing::TestWithParam<Quantization> {};
+class CudaPackedModel : public GpuTest, public testing::WithParamInterface<Quantization> {};
 
 TEST_P(CudaPackedModel, HoldsTheCheckpoint) {
-  if (const std::string why = why_unusable(); !why.empty()) GTEST_SKIP() << why;
   const DrawnModel drawn(tiny_model() / "config.json", 3, GetParam());
   const ModelWeights weights = load_weights(drawn.folder());
   const PackedModel packed(weights, device_info());
@@ -249,7 +239,7 @@ TEST_P(CudaPackedModel, HoldsTheCheckpoint) {
   EXPECT_EQ(model.head.data, model.embedding.data);
   const auto expect_matrix = [](const Matrix& matrix, std::vector<const WeightMatrix*> parts, bool interleaved,
                                 const std::string& what) {
-    const auto data = read_back(matrix);
+    const auto data = download<std::uint8_t>(matrix.data, matrix.bytes());
     std::size_t rows = 0;
     for (const WeightMatrix* part : parts) {
       for (std::size_t row = 0; row < part->rows; ++row) {
@@ -267,25 +257,25 @@ TEST_P(CudaPackedModel, HoldsTheCheckpoint) {
     const LayerWeights& from = weights.layers[i];
     const DeviceLayer& layer = model.layers[i];
     const std::string name = "layer " + std::to_string(i) + ", ";
-    EXPECT_EQ(read_back(layer.input_norm, from.input_norm.size()), from.input_norm);
-    EXPECT_EQ(read_back(layer.post_norm, from.input_norm.size()), from.post_attention_norm);
+    EXPECT_EQ(download<float>(layer.input_norm, from.input_norm.size()), from.input_norm);
+    EXPECT_EQ(download<float>(layer.post_norm, from.input_norm.size()), from.post_attention_norm);
     if (const auto* linear = std::get_if<LinearAttentionWeights>(&from.mixer)) {
       ASSERT_TRUE(layer.linear);
       expect_matrix(layer.in, {&linear->in_proj_qkv, &linear->in_proj_b, &linear->in_proj_a, &linear->in_proj_z}, false,
                     name + "in");
       expect_matrix(layer.out, {&linear->out_proj}, false, name + "out");
-      const auto conv = read_back(layer.conv, linear->conv.size());
+      const auto conv = download<float>(layer.conv, linear->conv.size());
       const std::size_t channels = weights.config.conv_channels();
       for (std::size_t j = 0; j < conv.size(); ++j)
         ASSERT_EQ(conv[j], linear->conv[j % channels * weights.config.conv_kernel + j / channels]);
-      const auto decay = read_back(layer.decay, linear->a_log.size());
+      const auto decay = download<float>(layer.decay, linear->a_log.size());
       for (std::size_t j = 0; j < decay.size(); ++j) ASSERT_EQ(decay[j], std::exp(linear->a_log[j]));
     } else {
       ASSERT_FALSE(layer.linear);
       const auto& full = std::get<FullAttentionWeights>(from.mixer);
       expect_matrix(layer.in, {&full.q_proj, &full.k_proj, &full.v_proj}, false, name + "in");
       expect_matrix(layer.out, {&full.o_proj}, false, name + "out");
-      EXPECT_EQ(read_back(layer.q_norm, full.q_norm.size()), full.q_norm);
+      EXPECT_EQ(download<float>(layer.q_norm, full.q_norm.size()), full.q_norm);
     }
     expect_matrix(layer.gate_up, {&from.gate_proj, &from.up_proj}, true, name + "gate_up");
     expect_matrix(layer.down, {&from.down_proj}, false, name + "down");

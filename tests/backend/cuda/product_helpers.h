@@ -8,34 +8,19 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
-#include <random>
+#include <span>
 #include <string>
 #include <vector>
 
-#include "backend/cuda/device.h"
+#include "../random.h"
 #include "backend/cuda/product.h"
+#include "device_helpers.h"
 #include "host_pack.h"
 
 namespace qwen35::cuda {
 
-struct Format {
-  std::uint32_t bits, group;
-};
 inline constexpr Format kFormats[] = {{16, 0}, {4, 32}, {4, 64},  {4, 128}, {5, 32}, {5, 64}, {5, 128},
                                       {6, 32}, {6, 64}, {6, 128}, {8, 32},  {8, 64}, {8, 128}};
-
-template <typename T>
-DeviceMemory upload(const std::vector<T>& values) {
-  DeviceMemory memory(std::max<std::size_t>(values.size() * sizeof(T), 16));
-  check(cudaMemcpy(memory.data(), values.data(), values.size() * sizeof(T), cudaMemcpyHostToDevice), "uploading");
-  return memory;
-}
-template <typename T>
-std::vector<T> download(const void* from, std::size_t n) {
-  std::vector<T> values(n);
-  check(cudaMemcpy(values.data(), from, n * sizeof(T), cudaMemcpyDeviceToHost), "downloading");
-  return values;
-}
 
 /// Activations as hi + lo, on both sides.
 struct HostPair {
@@ -52,7 +37,7 @@ struct HostPair {
         const float x = values[std::size_t{t} * width + k];
         const std::size_t at = std::size_t{t} * stride + k;
         hi[at] = half_of(x);
-        lo[at] = half_of(double{x} - half_to_float(hi[at]));
+        lo[at] = half_of(double{x} - f16_to_float(hi[at]));
       }
     }
     device_hi = upload(hi);
@@ -60,7 +45,7 @@ struct HostPair {
   }
   [[nodiscard]] double value(std::uint32_t t, std::uint32_t k) const {
     const std::size_t at = std::size_t{t} * stride + k;
-    return double{half_to_float(hi[at])} + half_to_float(lo[at]);
+    return double{f16_to_float(hi[at])} + f16_to_float(lo[at]);
   }
   /// From token `first` on.
   [[nodiscard]] HalfPair pair(std::uint32_t first = 0) const {
@@ -69,13 +54,19 @@ struct HostPair {
   }
 };
 
-inline std::vector<float> normal_values(std::size_t n, unsigned seed, float size = 1) {
-  std::mt19937 engine(seed);
-  std::normal_distribution<float> normal(0.0F, size);
-  std::vector<float> values(n);
-  for (float& value : values) value = normal(engine);
-  return values;
-}
+/// Random weights (random_matrix), on both sides.
+struct DeviceWeights {
+  DeviceWeights(std::uint32_t rows, std::uint32_t columns, const Format& format, unsigned seed, float size = 0.05F,
+                float factor = 1)
+      : host(random_matrix(rows, columns, format.bits, format.group, seed, size, factor)),
+        memory(upload(host.bytes)),
+        matrix(host.matrix) {
+    matrix.data = memory.as<std::uint8_t>();
+  }
+  HostMatrix host;
+  DeviceMemory memory;
+  Matrix matrix;
+};
 
 /// Sums in float64, and those of the absolute values, which errors are measured by. tokens × rows.
 struct Expected {
@@ -142,16 +133,62 @@ inline std::string text_of(const Format& format, std::uint32_t rows, std::uint32
          std::to_string(static_cast<int>(shape));
 }
 
-class CudaProduct : public testing::TestWithParam<Products::Path> {
+class CudaProduct : public GpuTest, public testing::WithParamInterface<Products::Path> {
  protected:
   void SetUp() override {
-    if (const std::string why = why_unusable(); !why.empty()) GTEST_SKIP() << why;
+    GpuTest::SetUp();
+    if (IsSkipped()) return;
     info_ = device_info();
     if (GetParam() == Products::Path::wgmma && info_.major != 9) GTEST_SKIP() << "no wgmma on " << info_.name;
     products_.emplace_back(info_, GetParam());
   }
   [[nodiscard]] Products& products() { return products_.front(); }
-  [[nodiscard]] bool has(ProductShape shape) { return shape == ProductShape::automatic || products().has(shape); }
+  [[nodiscard]] bool has(ProductShape shape) { return shape >= ProductShape::automatic || products().has(shape); }
+
+  /// `add`: added to what is there, times 16. In each shape that there is, of each number of tokens; nothing else may
+  /// be written.
+  void expect_products(const Format& format, std::uint32_t rows, std::uint32_t columns,
+                       const std::vector<std::uint32_t>& counts, std::span<const ProductShape> shapes, bool add) {
+    const std::uint32_t most = *std::max_element(counts.begin(), counts.end());
+    const DeviceWeights w(rows, columns, format, rows + columns, 0.05F, 0.25F);
+    const HostPair x(random_floats(std::size_t{most} * columns, columns), most, columns);
+    const Expected want = expected(w.host, x);
+    const std::uint32_t stride = rows + 3;
+    const std::vector<float> before = random_floats(std::size_t{most + 1} * stride, 22);
+    for (const std::uint32_t tokens : counts) {
+      for (const ProductShape shape : shapes) {
+        if (!has(shape)) continue;
+        const DeviceMemory out = upload(before);
+        if (add) {
+          products().add(w.matrix, x.pair(), tokens, 16.0F, out.as<float>(), stride, nullptr, shape);
+        } else {
+          products().store(w.matrix, x.pair(), tokens, out.as<float>(), stride, nullptr, shape);
+        }
+        const std::vector<float> found = download<float>(out);
+        Worst worst;
+        std::size_t touched = 0;
+        for (std::size_t i = 0; i < found.size(); ++i) {
+          const std::size_t t = i / stride;
+          const std::size_t r = i % stride;
+          if (t >= tokens || r >= rows) {
+            touched += found[i] == before[i] ? 0 : 1;
+            continue;
+          }
+          const double sum = want.sums[t * rows + r];
+          const double allowed = kTolerance * want.sizes[t * rows + r];
+          if (add) {
+            const double whole = before[i] + 16 * sum;
+            worst.see(found[i], whole, 16 * allowed + 0x1p-23 * std::abs(whole), t, r);
+          } else {
+            worst.see(found[i], sum, allowed, t, r);
+          }
+        }
+        const std::string which = text_of(format, rows, columns, tokens, shape) + (add ? ", added" : ", stored");
+        ASSERT_EQ(worst.verdict(), "") << which;
+        ASSERT_EQ(touched, 0U) << which;
+      }
+    }
+  }
 
   DeviceInfo info_;
   std::vector<Products> products_;

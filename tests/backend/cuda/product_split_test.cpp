@@ -21,51 +21,13 @@ constexpr std::uint32_t kSplitColumns[] = {192, 1024, 1408};
 constexpr Format kSplitFormats[] = {{16, 0}, {4, 64}, {5, 32}, {6, 64}, {8, 32}};
 
 TEST_P(CudaProductSplit, IsTheProductWhenTheSumsAreSplit) {
+  constexpr ProductShape kSplit[] = {ProductShape::split};
   for (const Format& format : kSplitFormats) {
     for (const std::uint32_t rows : {40U, 328U}) {
       for (const std::uint32_t columns : kSplitColumns) {
-        constexpr std::uint32_t kMost = 63;
-        const HostMatrix w = random_matrix(rows, columns, format.bits, format.group, rows + columns, 0.05F, 0.25F);
-        const HostPair x(normal_values(std::size_t{kMost} * columns, columns), kMost, columns);
-        const Expected want = expected(w, x);
-        const DeviceMemory weights = upload(w.bytes);
-        Matrix matrix = w.matrix;
-        matrix.data = weights.as<std::uint8_t>();
-        ASSERT_GT(split_of(matrix).parts, 1U);
-        const std::uint32_t stride = rows + 3;
-        const std::vector<float> before = normal_values(std::size_t{kMost + 1} * stride, 22);
-        for (const std::uint32_t tokens : {1U, 20U, 33U, 63U}) {
-          for (const bool add : {false, true}) {
-            const DeviceMemory out = upload(before);
-            if (add) {
-              products().add(matrix, x.pair(), tokens, 16.0F, out.as<float>(), stride, nullptr, ProductShape::split);
-            } else {
-              products().store(matrix, x.pair(), tokens, out.as<float>(), stride, nullptr, ProductShape::split);
-            }
-            const std::vector<float> found = download<float>(out.data(), before.size());
-            Worst worst;
-            std::size_t touched = 0;
-            for (std::size_t t = 0; t <= kMost; ++t) {
-              for (std::size_t r = 0; r < stride; ++r) {
-                const float value = found[t * stride + r];
-                const float old = before[t * stride + r];
-                if (t >= tokens || r >= rows) {
-                  touched += value == old ? 0 : 1;
-                  continue;
-                }
-                const double sum = want.sums[t * rows + r];
-                const double allowed = kTolerance * want.sizes[t * rows + r];
-                if (add) {
-                  worst.see(value, old + 16 * sum, 16 * allowed + 0x1p-23 * std::abs(old + 16 * sum), t, r);
-                } else {
-                  worst.see(value, sum, allowed, t, r);
-                }
-              }
-            }
-            ASSERT_EQ(worst.verdict(), "")
-                << text_of(format, rows, columns, tokens, ProductShape::split) << (add ? ", added" : ", stored");
-            ASSERT_EQ(touched, 0U) << text_of(format, rows, columns, tokens, ProductShape::split);
-          }
+        for (const bool add : {false, true}) {
+          expect_products(format, rows, columns, {1, 20, 33, 63}, kSplit, add);
+          if (HasFatalFailure()) return;
         }
       }
     }
@@ -77,18 +39,16 @@ TEST_P(CudaProductSplit, ATokenDoesNotDependOnItsNeighboursWhenTheSumsAreSplit) 
   for (const Format& format : {Format{16, 0}, Format{4, 64}}) {
     for (const std::uint32_t columns : kSplitColumns) {
       const std::uint32_t rows = 328;
-      const HostMatrix w = random_matrix(rows, columns, format.bits, format.group, 23);
-      const HostPair x(normal_values(std::size_t{kTokens} * columns, 24), kTokens, columns);
-      const DeviceMemory weights = upload(w.bytes);
-      Matrix matrix = w.matrix;
-      matrix.data = weights.as<std::uint8_t>();
+      const DeviceWeights w(rows, columns, format, 23);
+      ASSERT_GT(split_of(w.matrix).parts, 1U);
+      const HostPair x(random_floats(std::size_t{kTokens} * columns, 24), kTokens, columns);
       const DeviceMemory out(std::size_t{kTokens} * rows * sizeof(float));
-      products().store(matrix, x.pair(), kTokens, out.as<float>(), rows, nullptr, ProductShape::split);
+      products().store(w.matrix, x.pair(), kTokens, out.as<float>(), rows, nullptr, ProductShape::split);
       const std::vector<float> all = download<float>(out.data(), std::size_t{kTokens} * rows);
       for (const std::uint32_t length : {1U, 9U, 32U, 40U}) {
         for (std::uint32_t first = 0; first + length <= kTokens; first += 11) {
           check(cudaMemset(out.data(), 0xff, out.bytes()), "clearing");
-          products().store(matrix, x.pair(first), length, out.as<float>(), rows, nullptr, ProductShape::split);
+          products().store(w.matrix, x.pair(first), length, out.as<float>(), rows, nullptr, ProductShape::split);
           const std::vector<float> part = download<float>(out.data(), std::size_t{length} * rows);
           ASSERT_EQ(std::memcmp(part.data(), &all[std::size_t{first} * rows], part.size() * sizeof(float)), 0)
               << text_of(format, rows, columns, length, ProductShape::split) << ", first " << first;

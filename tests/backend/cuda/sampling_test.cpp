@@ -14,9 +14,9 @@
 #include <string>
 #include <vector>
 
-#include "backend/cuda/device.h"
 #include "backend/cuda/exact_division.h"
 #include "backend/cuda/sampling_plan.h"
+#include "device_helpers.h"
 #include "sampling/sampler.h"
 
 namespace qwen35::cuda {
@@ -144,10 +144,11 @@ std::size_t stride_of(const std::vector<Case>& cases) {
   return (most + 8) / 4 * 4;
 }
 
-class SamplingTest : public testing::Test {
+class SamplingTest : public GpuTest {
  protected:
   void SetUp() override {
-    if (const std::string why = why_unusable(); !why.empty()) GTEST_SKIP() << why;
+    GpuTest::SetUp();
+    if (IsSkipped()) return;
     sampler_ = std::make_unique<DeviceSampler>();
   }
 
@@ -262,6 +263,19 @@ TEST_F(SamplingTest, ListsTooLongForTheKernelsParametersAreSent) {
   one.history.resize(5);
   one.generated.resize(5);
   check_rows({one, one});
+}
+
+// What the race checker runs: rows of one slice and of three, all ways to choose.
+TEST_F(SamplingTest, BriefAllWaysToChoose) {
+  Draw draw(9);
+  std::vector<Case> cases;
+  for (int i = 0; i < 6; ++i) cases.push_back(draw.any(i % 2 == 0 ? 1000 : 9000));
+  cases[0].options.temperature = 0;
+  cases[1].options.temperature = 0.8F;
+  cases[1].options.top_k = 256;
+  cases[1].options.top_p = 0.9F;
+  cases[1].options.min_p = 0.01F;
+  check_rows(cases);
 }
 
 TEST_F(SamplingTest, RefusesWhatItCannotDo) {
