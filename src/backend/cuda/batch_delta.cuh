@@ -80,8 +80,8 @@ __global__ void __launch_bounds__(kMixThreads, 2)
   const auto& s = sizes_as<Shape>(sizes);
   const DecodeArgs& args = *pass;
   let_next_kernel_start();
-  if (blockIdx.y >= args.sequences) return;
   const SequenceView sequence = args.sequence[blockIdx.y];
+  if (sequence.count == 0) return;  // fewer sequences; asked of what is loaded anyway
   const std::uint32_t count = sequence.count;
   const std::uint32_t thread = threadIdx.x;
   const std::uint32_t lane = thread % kLanes;

@@ -22,9 +22,10 @@ struct BatchGrid {
 /// `out`, each as Fragments<8> (decode_link.cuh), zeros in columns past the last and in rows past the pass's own.
 /// buffers.part[0] and scale[0] (full layers, grid.combine) lie between its two kernels.
 ///
-/// `pass` is device memory, written before the kernels run; sequences have 1 to kGroupRows tokens. The ring's rows of
-/// the pass itself are not read (in[0] has them). What earlier passes left in states is read before the kernel before
-/// it has ended: a pass begins with a kernel that is not started early. Puts work on `stream`; throws as check() does.
+/// `pass` is device memory, written before the kernels run; sequences have 1 to kGroupRows tokens, entries of
+/// `sequence` past the last are zeros. The ring's rows of the pass itself are not read (in[0] has them). What earlier
+/// passes left in states is read before the kernel before has ended: a pass begins with a kernel that is not started
+/// early. Puts work on `stream`; throws as check() does.
 void batch_mix(const DecodeArgs* pass, const DeviceModel& model, std::uint32_t layer, const BatchGrid& grid,
                cudaStream_t stream);
 
