@@ -4,6 +4,7 @@
 // (model page, section 2), sixteen value columns of one head at a time, two a warp, S in registers.
 
 #include "backend/cuda/decode_pass.cuh"
+#include "backend/cuda/mix_math.cuh"
 
 namespace qwen35::cuda {
 
@@ -112,11 +113,12 @@ __device__ __forceinline__ void delta_token(const Shape& s, const float* values,
 #pragma unroll
   for (int c = 0; c < kWarpColumns; ++c) {
     const auto column = static_cast<std::uint32_t>(c);
-    const float added = beta * (values[2 * s.key_dim + warp * kWarpColumns + column] - decay * k_norm * k_state[c]);
-    if (lane == 0) output(column, decay * q_norm * q_state[c] + q_norm * k_norm * qk * added);
+    const float added =
+        delta_added(beta, values[2 * s.key_dim + warp * kWarpColumns + column], decay, k_norm, k_state[c]);
+    if (lane == 0) output(column, delta_result(decay, q_norm, q_state[c], k_norm, qk, added));
     const float each = k_norm * added;
 #pragma unroll
-    for (int i = 0; i < kEach; ++i) state[c][i] = decay * state[c][i] + ks[i] * each;
+    for (int i = 0; i < kEach; ++i) state[c][i] = delta_state(decay, state[c][i], ks[i], each);
   }
 }
 

@@ -32,6 +32,11 @@ struct DecodeBuffers {
   void* part[2];   ///< rows × heads × splits × head_dim: sums over the keys of a split
   void* scale[2];  ///< rows × heads × splits × 2: their largest score and their sum of weights
   float* x[2];     ///< rows × hidden: the residual stream, where it does not stay in a block
+  // Of passes in many kernels: activations of a product as fragments, made once. The group of rows 8 g … is at word
+  // g · 8 · (128 · the product's units), as Fragments<8> (decode_link.cuh).
+  std::uint32_t* act_x;      ///< of in, gate_up and the head
+  std::uint32_t* act_mixed;  ///< of out
+  std::uint32_t* act_inner;  ///< of down
   std::uint32_t in_floats, mixed_floats;
 };
 
