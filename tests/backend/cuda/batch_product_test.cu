@@ -216,7 +216,7 @@ TEST_F(BatchProducts, HaveTheBitsOfEachRowAlone) {
         args.sequence[row].first = row;
         args.sequence[row].position = 5 * row;
         args.sequence[row].ring = ring.as<float>() + std::size_t{row} * kRingRows * stride;
-        args.logit_row[row] = static_cast<std::int16_t>(row % 3 == 1 ? -1 : row);
+        args.logit_row[row] = row % 3 == 1 ? std::int16_t{-1} : static_cast<std::int16_t>(row);
       }
       for (const BatchDevice& device : devices_) {
         for (const std::uint32_t count : {1U, 7U, 9U, 33U, 64U}) {
@@ -250,6 +250,49 @@ TEST_F(BatchProducts, HaveTheBitsOfEachRowAlone) {
               std::copy_n(&wanted[std::size_t{row} * stride], rows,
                           &rings_wanted[(std::size_t{row} * kRingRows + 5 * row % kRingRows) * stride]);
             ASSERT_EQ(differences(rings, rings_wanted, stride), "") << "the ring; " << name_of(plan, count);
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_F(BatchProducts, HaveTheSameBitsInEveryShape) {
+  constexpr std::uint32_t kRows = 232;
+  constexpr std::uint32_t kColumns = 1152;
+  for (const Format& format : {Format{16, 0}, Format{4, 64}, Format{8, 32}, Format{5, 128}}) {
+    const HostMatrix w = random_matrix(kRows, kColumns, format.bits, format.group, 5);
+    const Activations x(kColumns, 6);
+    const DeviceMemory weights = upload(w.bytes);
+    const DeviceMemory words = upload(x.words);
+    Matrix m = w.matrix;
+    m.data = weights.as<std::uint8_t>();
+    const std::size_t all = std::size_t{kPassRows} * kRows;
+    const DeviceMemory twins(kStrands * all * 4);
+    run_twin(m, words.as<std::uint32_t>(), twins.as<float>(), kPassRows);
+    const std::vector<float> strands = download<float>(twins.data(), kStrands * all);
+    DecodeArgs args{};
+    args.sizes.hidden = kRows;
+    args.sizes.vocabulary = kRows;
+    args.buffers.act_x = args.buffers.act_mixed = words.as<std::uint32_t>();
+    for (std::uint32_t row = 0; row < kPassRows; ++row) args.logit_row[row] = static_cast<std::int16_t>(row);
+    for (const BatchDevice& device : devices_) {
+      for (const Step step : {Step::out, Step::head}) {
+        for (const std::uint32_t count : {59U, 20U}) {
+          for (const BatchProduct& plan : product_plans(m, step, ~0U, (count + kGroupRows - 1) / kGroupRows, device)) {
+            const DeviceMemory out = upload(std::vector<float>(kStrands * all, kUntouched));
+            args.buffers.out[0] = out.data();
+            args.logits = out.as<float>();
+            run(plan, args, count, device.early);
+            std::vector<float> wanted(kStrands * all, kUntouched);
+            for (std::size_t i = 0; i < std::size_t{count} * kRows; ++i) {
+              for (std::size_t strand = 0; strand < kStrands && step == Step::out; ++strand)
+                wanted[strand * all + i] = strands[strand * all + i];
+              if (step == Step::head)
+                wanted[i] = (strands[i] + strands[all + i]) + (strands[2 * all + i] + strands[3 * all + i]);
+            }
+            ASSERT_EQ(differences(download<float>(out.data(), kStrands * all), wanted, kRows), "")
+                << name_of(plan, count);
           }
         }
       }
