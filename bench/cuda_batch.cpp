@@ -126,7 +126,7 @@ int run(int argc, char** argv) {
       args.rows = groups * kGroupRows;
       check(cudaMemcpy(pass.data(), &args, sizeof(args), cudaMemcpyHostToDevice), "copying");
       const auto time = [&](const BatchProduct& plan) {
-        prepare_product(plan);
+        prepare_product(plan, device);
         return time_of(copies, stream, [&](std::uint32_t i) {
           BatchProduct product = plan;
           product.m.data = weights.as<const std::uint8_t>() + i * bytes;

@@ -30,7 +30,7 @@ const std::vector<BatchProduct>& BatchPasses::products(std::uint32_t groups) {
   std::vector<BatchProduct> made;
   const auto add = [&](const Matrix& m, Step step, std::uint32_t ring_layer) {
     made.push_back(plan_product(m, step, ring_layer, groups, device_));
-    prepare_product(made.back());
+    prepare_product(made.back(), device_);
   };
   for (const DeviceLayer& layer : model_.layers) {
     add(layer.in, Step::in, layer.linear ? layer.index : ~0U);

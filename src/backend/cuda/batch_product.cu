@@ -125,9 +125,10 @@ BatchProduct plan_product(const Matrix& m, Step step, std::uint32_t ring_layer, 
                            [](const BatchProduct& a, const BatchProduct& b) { return a.cycles < b.cycles; });
 }
 
-void prepare_product(const BatchProduct& product) {
+void prepare_product(const BatchProduct& product, const BatchDevice& device) {
+  // As much as there is: other plans have the same kernel.
   check(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel_of(product)),
-                             cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(product.bytes)),
+                             cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(device.shared_bytes)),
         "preparing a decode product");
 }
 

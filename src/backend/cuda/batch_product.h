@@ -60,8 +60,8 @@ std::vector<BatchProduct> product_plans(const Matrix& m, Step step, std::uint32_
 BatchProduct plan_product(const Matrix& m, Step step, std::uint32_t ring_layer, std::uint32_t groups,
                           const BatchDevice& device);
 
-/// Once for each plan, before it is launched: on this thread's device. Throws as check().
-void prepare_product(const BatchProduct& product);
+/// Once for each plan, before it is launched; `device`: the thread's. Throws as check().
+void prepare_product(const BatchProduct& product, const BatchDevice& device);
 
 /// Puts it on `stream`. Activations are act_x (in, gate_up, head), act_mixed (out) or act_inner (down) of the pass's
 /// buffers; sums go to in[0] and the rings (in), act_inner (gate_up), the logits (head), or, as strands

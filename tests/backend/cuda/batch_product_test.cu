@@ -136,14 +136,14 @@ class BatchProducts : public testing::Test {
     const BatchDevice whole{static_cast<std::uint32_t>(info.multiprocessors),
                             static_cast<std::uint32_t>(info.shared_bytes), info.major >= 9};
     // Few blocks take several turns; in little memory activations come with the weights.
-    devices_ = {whole, {3, whole.shared_bytes, whole.early}, {2, 48 * 1024, false}};
+    devices_ = {whole, {3, whole.shared_bytes, false}, {2, 48 * 1024, false}};
   }
   /// Runs `plan` with these buffers, from 64 rows of activations of which `rows` are of the pass.
-  void run(const BatchProduct& plan, DecodeArgs args, std::uint32_t rows, bool early) {
+  void run(const BatchProduct& plan, DecodeArgs args, std::uint32_t rows) {
     args.rows = rows;
     const DeviceMemory pass = upload(std::vector<DecodeArgs>{args});
-    prepare_product(plan);
-    launch_product(pass.as<const DecodeArgs>(), plan, early, nullptr);
+    prepare_product(plan, devices_.front());
+    launch_product(pass.as<const DecodeArgs>(), plan, false, nullptr);
     check(cudaDeviceSynchronize(), "running a product");
   }
   std::vector<BatchDevice> devices_;
@@ -229,7 +229,7 @@ TEST_F(BatchProducts, HaveTheBitsOfEachRowAlone) {
             args.buffers.in[0] = args.buffers.out[0] = out.data();
             args.logits = out.as<float>();
             check(cudaMemset(ring.data(), 0, ring.bytes()), "clearing");
-            run(plan, args, count, device.early);
+            run(plan, args, count);
             const std::vector<float> found = download<float>(out.data(), cells);
             std::vector<float> wanted(cells, kUntouched);
             for (std::uint32_t row = 0; row < count; ++row) {
@@ -283,7 +283,7 @@ TEST_F(BatchProducts, HaveTheSameBitsInEveryShape) {
             const DeviceMemory out = upload(std::vector<float>(kStrands * all, kUntouched));
             args.buffers.out[0] = out.data();
             args.logits = out.as<float>();
-            run(plan, args, count, device.early);
+            run(plan, args, count);
             std::vector<float> wanted(kStrands * all, kUntouched);
             for (std::size_t i = 0; i < std::size_t{count} * kRows; ++i) {
               for (std::size_t strand = 0; strand < kStrands && step == Step::out; ++strand)
@@ -320,7 +320,7 @@ TEST_F(BatchProducts, GateAndUpBecomeTheActivationsOfDown) {
         const BatchProduct plan = plan_product(m, Step::gate_up, ~0U, (count + kGroupRows - 1) / kGroupRows, device);
         const DeviceMemory inner = upload(std::vector<std::uint32_t>(cells, 0));
         args.buffers.act_inner = inner.as<std::uint32_t>();
-        run(plan, args, count, device.early);
+        run(plan, args, count);
         const std::vector<std::uint32_t> found = download<std::uint32_t>(inner.data(), cells);
         if (alone.empty()) alone = found;
         Worst worst;
