@@ -1,22 +1,15 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
-#include <map>
 #include <string_view>
-#include <tuple>
 
+#include "backend/cuda/batch.h"
 #include "backend/cuda/decode.h"
 #include "backend/cuda/decode_kernels.h"
 #include "backend/cuda/decode_step.cuh"
 
 namespace qwen35::cuda {
 namespace {
-
-__global__ void embed_rows(const DecodeArgs* __restrict__ pass) {
-  const DecodeArgs& args = *pass;
-  if (blockIdx.x < args.rows)
-    embed(args, args.sizes, blockIdx.x, 1, args.buffers.x[0] + blockIdx.x * args.sizes.hidden, threadIdx.x);
-}
 
 constexpr std::uint32_t kSumBytes = 16384;
 
@@ -59,7 +52,8 @@ struct Decoder::Impl {
         info(device_info),
         kernels(choose_kernels(device_model, device_info)),
         ring(kernels.ring),
-        wanted(design(device_info.cooperative)) {
+        wanted(design(device_info.cooperative)),
+        batches(device_model, device_info, wanted != Design::launches) {
     const ModelSizes& s = model.sizes;
     widest = 0;
     tiles = model.head.tiles;
@@ -76,7 +70,7 @@ struct Decoder::Impl {
     in_floats = (in_floats + 1) / 2 * 2;
     mixed_floats = std::max(s.z_floats(), s.heads * s.head_dim);
     group = kGroupRows;
-    const auto fits = [&](std::uint32_t rows) { return layout(rows, true).bytes <= info.shared_bytes; };
+    const auto fits = [&](std::uint32_t rows) { return layout(rows).bytes <= info.shared_bytes; };
     while (group > 1 && !fits(group)) group /= 2;
     if (ring && !fits(group)) {  // rows too wide for any ring
       kernels = any_kernels(false);
@@ -86,20 +80,14 @@ struct Decoder::Impl {
     }
     layers = DeviceMemory(model.layers.size() * sizeof(DeviceLayer));
     check(cudaMemcpy(layers.data(), model.layers.data(), layers.bytes(), cudaMemcpyHostToDevice), "copying the layers");
-    args_memory = DeviceMemory(sizeof(DecodeArgs));
     const auto most = static_cast<int>(info.shared_bytes);
     const auto allow = [&](const void* kernel) {
       check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, most), "preparing kernels");
     };
     allow(reinterpret_cast<const void*>(kernels.pass_one));
     allow(reinterpret_cast<const void*>(kernels.pass));
-    allow(reinterpret_cast<const void*>(kernels.step));
     allow(reinterpret_cast<const void*>(kernels.replay));
     blocks = std::min(static_cast<std::uint32_t>(info.multiprocessors), tiles);
-  }
-  ~Impl() {
-    if (life != device_life()) return;  // they went with the device
-    for (auto& [key, graph] : graphs) (void)cudaGraphExecDestroy(graph);
   }
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
@@ -109,7 +97,7 @@ struct Decoder::Impl {
   }
 
   /// A block's memory for `rows`; with a ring as deep as the rest allows, a power of two of stages.
-  [[nodiscard]] DecodeLayout layout(std::uint32_t rows, bool persistent) const {
+  [[nodiscard]] DecodeLayout layout(std::uint32_t rows) const {
     const ModelSizes& s = model.sizes;
     DecodeLayout l{};
     std::uint32_t at = 0;
@@ -118,21 +106,19 @@ struct Decoder::Impl {
       at += aligned(bytes);
       return here;
     };
-    l.pass = persistent ? take(sizeof(DecodeMemory)) : 0;
+    l.pass = take(sizeof(DecodeMemory));
     l.barriers = take((2U << kRingLog2) * 8);
-    l.layers = persistent && layer_bytes() <= kLayersBytes ? take(layer_bytes()) : ~0U;
-    l.waves = take(persistent ? (static_cast<std::uint32_t>(model.layers.size()) * 4 + 1) * kWavesBytes : 0);
+    l.layers = layer_bytes() <= kLayersBytes ? take(layer_bytes()) : ~0U;
+    l.waves = take((static_cast<std::uint32_t>(model.layers.size()) * 4 + 1) * kWavesBytes);
     l.totals = take(rows * (s.hidden / 64) * 4);
     l.rotary = take(rows * s.rotary_dim * 4);
     l.x = take(rows * s.hidden * 4);
-    // In a pass of single steps the mixers' blocks work on any sequence, of at most `group` tokens.
-    const std::uint32_t tokens = persistent ? rows : kGroupRows;
     std::uint32_t words = fragment_words(rows, widest);
-    if (s.linear_layers > 0) words = std::max(words, delta_words(s, tokens));
-    if (s.full_layers > 0) words = std::max({words, attention_words(s, tokens), 2 * kWarps + kWarps * 16});
+    if (s.linear_layers > 0) words = std::max(words, delta_words(s, rows));
+    if (s.full_layers > 0) words = std::max(words, attention_words(s, rows));
     // Behind the activations of `in` and `out`: nothing else is there from one layer's `down` to its own.
     const std::uint32_t before = fragment_words(rows, std::max(s.hidden, s.z_floats()));
-    const bool fetched = persistent && Shape08B::is(s);
+    const bool fetched = Shape08B::is(s);
     if (fetched) words = std::max(words, before + ahead_floats(rows));
     l.scratch = take(words * 4);
     if (fetched) l.ahead = l.scratch + before * 4;
@@ -141,18 +127,18 @@ struct Decoder::Impl {
     l.sums = take(l.sum_floats * 4);
     l.ring = at;
     l.stage_bytes = unit_bytes * kStageUnits;
-    if (persistent && ring) {
+    if (ring) {
       while (l.ring_log2 < kRingLog2 && at + (std::uint64_t{l.stage_bytes} << (l.ring_log2 + 1)) <= info.shared_bytes)
         ++l.ring_log2;
       l.ring_log2 =
-          std::max(l.ring_log2, 1U);  // half of the warps have a stage each; where that does not fit, fewer rows do
+          std::max(l.ring_log2, 1U);  // half of the warps have a stage each; where it does not fit, fewer rows do
       at += l.stage_bytes << l.ring_log2;
     }
     l.bytes = at;
     return l;
   }
 
-  /// Memory of the links for `rows` and `splits`: tagged (which must begin with tags of no pass) or plain.
+  /// Memory of the links for `rows` and `splits`, which begins with tags of no pass.
   struct Links {
     DeviceMemory memory;
     DeviceMemory parts;
@@ -160,14 +146,13 @@ struct Decoder::Impl {
     std::uint32_t rows = 0;
     std::uint32_t splits = 0;
   };
-  void reserve(Links& links, std::uint32_t rows, std::uint32_t splits, bool with_tags, cudaStream_t stream) {
+  void reserve(Links& links, std::uint32_t rows, std::uint32_t splits, cudaStream_t stream) {
     const ModelSizes& s = model.sizes;
-    const std::size_t each = with_tags ? 8 : 4;
+    constexpr std::size_t each = 8;  // a value and its tag
     if (links.rows < rows) {
       const std::size_t floats[] = {in_floats, mixed_floats, s.hidden, s.intermediate, s.hidden};
       std::size_t bytes = 0;
       for (const std::size_t n : floats) bytes += 2 * (n * rows * each + 256);
-      bytes += 2 * (s.hidden * rows * sizeof(float) + 256);
       links.memory.reserve(bytes);
       check(cudaMemsetAsync(links.memory.data(), 0, links.memory.bytes(), stream), "clearing buffers");
       auto* at = links.memory.as<std::uint8_t>();
@@ -181,7 +166,6 @@ struct Decoder::Impl {
       for (std::size_t i = 0; i < std::size(places); ++i) {
         for (int parity = 0; parity < 2; ++parity) places[i][parity] = take(floats[i] * rows * each);
       }
-      for (float*& x : links.buffers.x) x = reinterpret_cast<float*>(take(s.hidden * rows * sizeof(float)));
       links.buffers.in_floats = in_floats;
       links.buffers.mixed_floats = mixed_floats;
     }
@@ -218,12 +202,12 @@ struct Decoder::Impl {
       tagged.rows = tagged.splits = 0;
       tag = 1;
     }
-    reserve(tagged, group, splits, true, stream);
+    reserve(tagged, group, splits, stream);
     args.buffers = tagged.buffers;
     args.splits = tagged.splits;
     args.tag = tag;
     tag += args.layer_count + 1;
-    const DecodeLayout l = layout(args.rows, true);
+    const DecodeLayout l = layout(args.rows);
     args.trace = trace.as<long long>();
     cudaLaunchConfig_t config{};
     config.gridDim = dim3(blocks);
@@ -239,69 +223,6 @@ struct Decoder::Impl {
           "starting a decode pass");
   }
 
-  void launch_step(const DecodeLayout& l, std::uint32_t groups, std::uint32_t number, Step step, cudaStream_t stream) {
-    const bool rows = step != Step::mix && step != Step::combine;
-    cudaLaunchConfig_t config{};
-    // A product of many groups: each has its share of the multiprocessors, so that its activations are read by few
-    // blocks and all groups go side by side.
-    const auto all = static_cast<std::uint32_t>(info.multiprocessors);
-    config.gridDim = rows ? dim3(std::max(all / groups, 1U), groups) : dim3(all);
-    config.blockDim = dim3(kThreads);
-    config.dynamicSmemBytes = l.bytes;
-    config.stream = stream;
-    cudaLaunchAttribute overlap{};
-    overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-    overlap.val.programmaticStreamSerializationAllowed = 1;
-    config.attrs = &overlap;
-    config.numAttrs = info.major >= 9 ? 1 : 0;
-    check(cudaLaunchKernelEx(&config, kernels.step, static_cast<const DecodeArgs*>(args_memory.as<DecodeArgs>()), l,
-                             group, number, step),
-          "starting a decode step");
-  }
-
-  void launch_steps(std::uint32_t groups, bool combine, bool head, cudaStream_t stream) {
-    const DecodeLayout l = layout(group, false);
-    embed_rows<<<groups * group, 256, 0, stream>>>(args_memory.as<const DecodeArgs>());
-    check(cudaGetLastError(), "starting a decode step");
-    for (std::uint32_t i = 0; i < model.layers.size(); ++i) {
-      launch_step(l, groups, i, Step::in, stream);
-      launch_step(l, groups, i, Step::mix, stream);
-      if (!model.layers[i].linear && combine) launch_step(l, groups, i, Step::combine, stream);
-      launch_step(l, groups, i, Step::out, stream);
-      launch_step(l, groups, i, Step::gate_up, stream);
-      launch_step(l, groups, i, Step::down, stream);
-    }
-    if (head) launch_step(l, groups, static_cast<std::uint32_t>(model.layers.size()), Step::head, stream);
-  }
-
-  void run_steps(DecodeArgs& args, std::uint32_t splits, cudaStream_t stream) {
-    reserve(plain, kPassRows, splits, false, stream);
-    args.buffers = plain.buffers;
-    args.splits = plain.splits;
-    check(cudaMemcpyAsync(args_memory.data(), &args, sizeof(args), cudaMemcpyHostToDevice, stream), "copying a pass");
-    const std::uint32_t groups = (args.rows + group - 1) / group;
-    const bool head = args.logits != nullptr;
-    if (wanted == Design::launches) return launch_steps(groups, args.combine != 0, head, stream);
-    cudaGraphExec_t& exec = graphs[{groups, args.combine != 0, head}];
-    if (exec == nullptr) {
-      cudaGraph_t graph = nullptr;
-      check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "recording a decode pass");
-      try {
-        launch_steps(groups, args.combine != 0, head, stream);
-      } catch (...) {
-        (void)cudaStreamEndCapture(stream, &graph);
-        if (graph != nullptr) (void)cudaGraphDestroy(graph);
-        throw;
-      }
-      check(cudaStreamEndCapture(stream, &graph), "recording a decode pass");
-      const cudaError_t status = cudaGraphInstantiate(&exec, graph, 0);
-      (void)cudaGraphDestroy(graph);
-      if (status != cudaSuccess) exec = nullptr;
-      check(status, "preparing a decode pass");
-    }
-    check(cudaGraphLaunch(exec, stream), "starting a decode pass");
-  }
-
   const DeviceModel& model;
   DeviceInfo info;
   DecodeKernels kernels;
@@ -314,13 +235,10 @@ struct Decoder::Impl {
   std::uint32_t group = 0;  ///< rows that a block computes together
   std::uint32_t blocks = 0;
   std::uint32_t tag = 1;
-  std::uint64_t life = device_life();  ///< in which the graphs were made
-  DeviceMemory trace;                  ///< empty unless somebody measures
+  DeviceMemory trace;  ///< empty unless somebody measures
   DeviceMemory layers;
-  DeviceMemory args_memory;
   Links tagged;
-  Links plain;
-  std::map<std::tuple<std::uint32_t, bool, bool>, cudaGraphExec_t> graphs;
+  BatchPasses batches;
 };
 
 Decoder::Decoder(const DeviceModel& model, const DeviceInfo& device) : impl_(std::make_unique<Impl>(model, device)) {}
@@ -350,25 +268,14 @@ void Decoder::forward(std::span<const SequenceView> sequences, std::span<const T
   if (impl_->wanted == Design::persistent && args.rows <= impl_->group) {
     impl_->run_persistent(args, splits, stream);
   } else {
-    impl_->run_steps(args, splits, stream);
+    impl_->batches.run(args, splits, stream);
   }
 }
 
 void Decoder::head(const float* x, std::uint32_t count, float* logits, cudaStream_t stream) {
   DecodeArgs args{};
   impl_->fill(args);
-  impl_->reserve(impl_->plain, kPassRows, 1, false, stream);
-  args.buffers = impl_->plain.buffers;
-  const DecodeLayout l = impl_->layout(impl_->group, false);
-  for (std::uint32_t i = 0; i < kPassRows; ++i) args.logit_row[i] = static_cast<std::int16_t>(i);
-  for (std::uint32_t begin = 0; begin < count; begin += kPassRows) {
-    args.rows = std::min(kPassRows, count - begin);
-    args.head_x = x + std::size_t{begin} * impl_->model.sizes.hidden;
-    args.logits = logits + std::size_t{begin} * impl_->model.sizes.vocabulary;
-    check(cudaMemcpyAsync(impl_->args_memory.data(), &args, sizeof(args), cudaMemcpyHostToDevice, stream),
-          "copying a pass");
-    impl_->launch_step(l, (args.rows + impl_->group - 1) / impl_->group, args.layer_count, Step::head, stream);
-  }
+  impl_->batches.head(args, x, count, logits, stream);
 }
 
 void Decoder::replay(const SequenceView& sequence, cudaStream_t stream) {
@@ -396,8 +303,8 @@ std::vector<long long> Decoder::trace() {
 }
 
 std::size_t Decoder::memory_bytes() const {
-  return impl_->layers.bytes() + impl_->args_memory.bytes() + impl_->tagged.memory.bytes() +
-         impl_->tagged.parts.bytes() + impl_->plain.memory.bytes() + impl_->plain.parts.bytes();
+  return impl_->layers.bytes() + impl_->tagged.memory.bytes() + impl_->tagged.parts.bytes() +
+         impl_->batches.memory_bytes();
 }
 
 }  // namespace qwen35::cuda

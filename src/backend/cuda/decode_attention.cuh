@@ -62,8 +62,7 @@ __device__ __forceinline__ void norm_and_rotate(const Block<C>& b, const Link<C:
   float square = 0;
 #pragma unroll
   for (int j = 0; j < kEach; ++j) {
-    if (b.lane + 32 * static_cast<std::uint32_t>(j) < pairs)
-      square += value[j].x * value[j].x + value[j].y * value[j].y;
+    if (b.lane + 32 * static_cast<std::uint32_t>(j) < pairs) square = add_squares(square, value[j]);
   }
   const float scale = rsqrtf(warp_sum(square) / static_cast<float>(s.head_dim) + b.args.sizes.eps);
 #pragma unroll
@@ -89,8 +88,9 @@ __device__ __forceinline__ void norm_and_rotate(const Block<C>& b, const Link<C:
     }
     const float low = staged[i];
     const float high = staged[half + i];
-    staged[i] = low * cosine - high * sine;
-    staged[half + i] = high * cosine + low * sine;
+    const float2 both = turned(low, high, cosine, sine);
+    staged[i] = both.x;
+    staged[half + i] = both.y;
   }
   __syncwarp();
 }

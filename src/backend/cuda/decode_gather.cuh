@@ -3,6 +3,7 @@
 // Before a product: what other blocks have left becomes the product's activations in this block's memory.
 
 #include "backend/cuda/decode_pass.cuh"
+#include "backend/cuda/mix_math.cuh"
 
 namespace qwen35::cuda {
 
@@ -122,7 +123,7 @@ __device__ __forceinline__ void gather_norm(const Block<C>& b, bool first, const
       value.y += added[j].y;
       x[at] = value;
       if (!C::kPersistent && to != nullptr && b.block == 0) reinterpret_cast<float2*>(to)[pair[j]] = value;
-      const float sum = warp_sum(value.x * value.x + value.y * value.y);
+      const float sum = warp_sum(add_squares(0, value));
       if (b.lane == 0) b.totals[batch] = sum;
     }
   }
@@ -193,7 +194,7 @@ __device__ __forceinline__ void gather_gated(const Block<C>& b, const DeviceLaye
 #pragma unroll
       for (int j = 0; j < kEach; ++j) {
         const float2 v = y[k * kEach + j];
-        if (b.lane + 32 * static_cast<std::uint32_t>(j) < pairs) square += v.x * v.x + v.y * v.y;
+        if (b.lane + 32 * static_cast<std::uint32_t>(j) < pairs) square = add_squares(square, v);
       }
       const float scale = rsqrtf(warp_sum(square) / static_cast<float>(s.value_dim) + b.args.sizes.eps);
 #pragma unroll
