@@ -123,29 +123,32 @@ TEST(DeviceGuesses, ChangeNoReplyWhereverTheyAreWrong) {
   for (std::size_t kept = 1; kept < 8; ++kept) EXPECT_TRUE(cuts.contains({8, kept})) << kept;
 }
 
+constexpr const char* kTools = R"([{"type": "function", "function": {"name": "say", "parameters": {"type": "object",
+  "required": ["what"], "properties": {"what": {"type": "string"}}}}}])";
+
 // The guesses lead out of the thinking, into a call and to its end: what may come changes on the way.
 TEST(DeviceGuesses, MayCrossWhatChangesTheRules) {
-  const std::string call = "<tool_call>\n<function=stop>\n</function>\n</tool_call>";
-  const std::string turn = "<think>\nI think that I know it\n</think>\n\nWell, as I said. " + call + "<|im_end|>";
-  const std::string forced = "<think>\nI think that I know it\n</think>\n\n" + call + "\n" + call + "<|im_end|>";
   std::size_t accepted = 0;
-  for (const bool thinking : {false, true}) {
-    for (const float temperature : {0.0F, 1.5F}) {
-      for (const auto& choice : {ToolChoice::automatic(), ToolChoice::required(), ToolChoice::none()}) {
-        for (const bool logprobs : {false, true}) {
-          GenerateOptions options = greedy(thinking);
-          options.temperature = temperature;
-          options.seed = 2;
-          options.tools = R"([{"type": "function", "function": {"name": "stop"}}])";
-          options.tool_choice = choice;
-          options.logprobs = logprobs;
-          const std::string& said = choice.kind == ToolChoice::Kind::required ? forced : turn;
-          const Outcome outcome = expect_same({said, said, said}, options, 8);
-          EXPECT_GE(outcome.guessed, logprobs ? 0U : 1U);
-          accepted += outcome.accepted;
-        }
-      }
-    }
+  for (int round = 0; round < 48; ++round) {
+    SCOPED_TRACE("round " + std::to_string(round));
+    GenerateOptions options = greedy(round % 2 == 0);
+    options.temperature = round % 4 < 2 ? 0 : 1.5F;
+    options.seed = 2;
+    options.tools = kTools;
+    const bool required = round % 3 == 0;
+    if (required) options.tool_choice = ToolChoice::required();
+    if (round % 3 == 1) options.tool_choice = ToolChoice::none();
+    options.logprobs = round % 8 == 7;
+    // Of several lengths, so that passes begin and end anywhere in it.
+    const std::string value = std::string("abcdefghijklmnopqrstuvwxyz").substr(0, static_cast<std::size_t>(round) / 2);
+    const std::string call = "<tool_call>\n<function=say>\n<parameter=what>\n" + value + "\n</parameter>\n</function>";
+    // A reply that must begin with a call may end behind it, which is not foreseen. Here it does so at once.
+    const std::string end = "\n</tool_call>";
+    const std::string said = required ? call : "Well, as I said. " + call + end + "\n" + call + end;
+    const std::string turn = "<think>\nI think that I know it\n</think>\n\n" + said + "<|im_end|>";
+    const Outcome outcome = expect_same({turn, turn, turn, turn}, options, 8);
+    EXPECT_GE(outcome.guessed, options.logprobs ? 0U : 1U);
+    accepted += outcome.accepted;
   }
   EXPECT_GT(accepted, 500U);
 }
