@@ -316,19 +316,14 @@ __device__ Drawn draw_below(Word total, Word (&random)[4]) {
 template <typename Load>
 __device__ std::uint32_t token_at(const Candidates& from, std::uint32_t count, Word rest, const Load& load) {
   const Part part(count);
-  Word weights[kMostCandidates / 32];
   Word own = 0;
-#pragma unroll
-  for (std::uint32_t i = 0; i < kMostCandidates / 32; ++i) {
-    weights[i] = part.begin + i < part.end ? load(from.weights + part.begin + i) : 0;
-    own += weights[i];
-  }
+  for (std::uint32_t i = part.begin; i < part.end; ++i) own += load(from.weights + i);
   Word sum = Sums(own).before;
   std::uint32_t found = kNoToken;
-#pragma unroll
-  for (std::uint32_t i = 0; i < kMostCandidates / 32; ++i) {
-    if (rest >= sum && rest - sum < weights[i]) found = part.begin + i;
-    sum += weights[i];
+  for (std::uint32_t i = part.begin; i < part.end; ++i) {
+    const Word weight = load(from.weights + i);
+    if (rest >= sum && rest - sum < weight) found = i;
+    sum += weight;
   }
   const std::uint32_t token = found == kNoToken ? kNoToken : id_of(load(from.sorted + found));
   return __reduce_min_sync(kAll, token);
@@ -441,7 +436,7 @@ __device__ void finish(const SamplingLaunch& plan, const RowPlan* rows, std::uin
 }
 
 /// Grid: slices of the longest row × rows.
-__global__ void __launch_bounds__(kThreads, 2) sample(const __grid_constant__ SamplingLaunch plan) {
+__global__ void __launch_bounds__(kThreads, 3) sample(const __grid_constant__ SamplingLaunch plan) {
   __shared__ Shared shared;
   const unsigned char* bytes = plan.device != nullptr ? plan.device : plan.bytes;
   const std::uint32_t index = blockIdx.y;
