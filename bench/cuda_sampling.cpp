@@ -86,15 +86,19 @@ void measure(std::size_t vocabulary) {
 
   DeviceSampler sampler;
   std::printf("%-32s %5s %18s %18s\n", "", "rows", "kernel", "call to tokens");
+  struct Rows {
+    std::size_t count;
+    bool follow;  ///< they are one reply's, as in a verification pass
+  };
   for (const Way& way : ways) {
-    for (const std::size_t count : {1UL, 8UL, kMost}) {
+    for (const auto [count, follow] : {Rows{1, false}, {2, true}, {4, true}, {8, true}, {8, false}, {kMost, false}}) {
       std::vector<SampleRequest> requests(count, Sampler(way.options).request());
       std::vector<DeviceSampler::Row> rows;
       for (std::size_t i = 0; i < count; ++i) {
         requests[i].options = &way.options;
         requests[i].vocabulary = vocabulary;
         requests[i].history = history;
-        rows.push_back({memory.as<float>() + i * vocabulary, &requests[i]});
+        rows.push_back({memory.as<float>() + i * vocabulary, &requests[i], follow && i > 0});
       }
       const Times whole = host_times([&] {
         sampler.enqueue(rows, nullptr);
@@ -111,8 +115,8 @@ void measure(std::size_t vocabulary) {
         kernel.push_back(end.since(begin));
       }
       const Times device = of(kernel);
-      std::printf("%-32s %5zu %9.1f (%6.1f) %9.1f (%6.1f)\n", way.name, count, device.median, device.late, whole.median,
-                  whole.late);
+      std::printf("%-32s %5zu %9.1f (%6.1f) %9.1f (%6.1f)%s\n", way.name, count, device.median, device.late,
+                  whole.median, whole.late, follow ? "  of one reply" : "");
     }
   }
 

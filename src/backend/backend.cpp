@@ -5,9 +5,12 @@
 #include <cstdio>
 #include <cstdlib>
 #include <utility>
+#include <vector>
 
+#include "backend/checks.h"
 #include "backend/cpu/cpu_backend.h"
 #include "backend/reference/reference_backend.h"
+#include "sampling/sampler.h"
 
 #if defined(QWEN35_WITH_CUDA)
 #include "backend/cuda/cuda_backend.h"
@@ -62,6 +65,20 @@ double gpu_copy_bandwidth() {
 bool Backend::forward_batch(std::span<const Feed> feeds, const Cancellation& cancelled) {
   for (const Feed& feed : feeds) {
     if (!forward(*feed.state, feed.tokens, feed.rows, feed.logits, cancelled)) return false;
+  }
+  return true;
+}
+
+bool Backend::verify_sampled(State& state, std::span<const TokenId> tokens, std::span<SampleRequest> samples,
+                             const Cancellation& cancelled) {
+  const std::size_t vocabulary = config().vocab_size;
+  check_samples(vocabulary, tokens.size(), samples);
+  check_verify(tokens.size(), max_verify());
+  std::vector<float> logits(tokens.size() * vocabulary);
+  if (!verify(state, tokens, logits, cancelled)) return false;
+  for (std::size_t i = 0; i < samples.size(); ++i) {
+    if (i > 0) samples[i].random = samples[i - 1].random;
+    Sampler::answer(samples[i], std::span(logits).subspan(i * vocabulary, vocabulary));
   }
   return true;
 }

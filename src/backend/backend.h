@@ -92,8 +92,9 @@ class Backend {
   /// Tokens of different states, slices of prompts apart, that forward_batch() takes at about the price of one.
   [[nodiscard]] virtual std::size_t max_rows() const { return 8; }
 
-  /// Whether forward_batch() can answer this request (Feed::sample), to the bit as Sampler::answer() would from the
-  /// logits. Says nothing of its answer, which may be that no logit is finite. False by default.
+  /// Whether forward_batch() (Feed::sample) and verify_sampled() can answer this request, to the bit as
+  /// Sampler::answer() would from the logits. Says nothing of its answer, which may be that no logit is finite. False
+  /// by default.
   [[nodiscard]] virtual bool samples(const SampleRequest& /*request*/) const { return false; }
 
   /// Tokens that a verification pass may take; at least 1.
@@ -103,9 +104,17 @@ class Backend {
   /// invalid_argument for more tokens; returns false as forward does.
   virtual bool verify(State& state, std::span<const TokenId> tokens, std::span<float> logits,
                       const Cancellation& cancelled = {}) = 0;
-  /// Directly after verify(), before anything else is done with `state`: cuts it back to the first `count` tokens of
-  /// that pass, which is cheap. Not calling it keeps all. Throws invalid_argument at another time, or for a count
-  /// outside [1, tokens of the pass].
+  /// verify() with a choice behind each token instead of its logits: `samples`, as many as there are tokens, are
+  /// answered as if each token but the first had been chosen from the one before. So they are one reply's, and each but
+  /// the first begins where the generator of the one before it ended, whatever its own `random` says; that a row has no
+  /// finite logit (token -1) leaves the generator where it was. Untouched when the pass throws or is cancelled. Throws
+  /// as verify() does, and invalid_argument for another number of them or one that samples() denies.
+  /// By default they are answered from verify()'s logits, whatever samples() says.
+  virtual bool verify_sampled(State& state, std::span<const TokenId> tokens, std::span<SampleRequest> samples,
+                              const Cancellation& cancelled = {});
+  /// Directly after verify() or verify_sampled(), before anything else is done with `state`: cuts it back to the first
+  /// `count` tokens of that pass, which is cheap. Not calling it keeps all. Throws invalid_argument at another time, or
+  /// for a count outside [1, tokens of the pass].
   virtual void keep(State& state, std::size_t count) = 0;
 
   [[nodiscard]] virtual std::unique_ptr<Snapshot> snapshot(const State& state) const = 0;

@@ -57,6 +57,18 @@ void check_feeds(const ModelConfig& config, std::span<const Feed> feeds, const s
   }
 }
 
+void check_samples(std::size_t vocabulary, std::size_t tokens, std::span<const SampleRequest> samples,
+                   const std::function<bool(const SampleRequest&)>& allows) {
+  if (samples.size() != tokens) {
+    throw Error(ErrorCode::invalid_argument, "a verification pass of " + std::to_string(tokens) + " tokens with " +
+                                                 std::to_string(samples.size()) + " to be sampled; expected as many");
+  }
+  for (const SampleRequest& request : samples) {
+    if (request.options == nullptr || request.vocabulary > vocabulary || (allows && !allows(request)))
+      throw Error(ErrorCode::invalid_argument, "this backend cannot sample as it is asked to; ask samples() before");
+  }
+}
+
 void check_verify(std::size_t tokens, std::size_t max_verify) {
   if (tokens > max_verify) {
     throw Error(ErrorCode::invalid_argument, "a verification pass of " + std::to_string(tokens) +

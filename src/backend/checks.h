@@ -22,6 +22,10 @@ void check_forward(const ModelConfig& config, std::size_t position, std::span<co
 void check_feeds(const ModelConfig& config, std::span<const Feed> feeds, const std::function<void(State&)>& check_own,
                  const std::function<bool(const SampleRequest&)>& samples = {});
 
+/// Throws invalid_argument unless `samples` fit a verification pass of `tokens`, as Backend::verify_sampled says.
+/// `allows` as Backend::samples, none: whatever has options and a vocabulary within this.
+void check_samples(std::size_t vocabulary, std::size_t tokens, std::span<const SampleRequest> samples,
+                   const std::function<bool(const SampleRequest&)>& allows = {});
 /// Throws invalid_argument as Backend::verify and Backend::keep say. `verified`: tokens of the verification pass that
 /// has just been, else 0.
 void check_verify(std::size_t tokens, std::size_t max_verify);

@@ -30,8 +30,8 @@ bool Batcher::Seat::forward(const Feed& feed, std::size_t left, const Cancellati
 }
 
 bool Batcher::Seat::verify(State& state, std::span<const TokenId> tokens, std::span<float> logits,
-                           const Cancellation& cancelled, bool& begun) {
-  Job job{this, {&state, tokens, LogitRows::all, logits}, tokens.size(), true, &cancelled, Clock::now()};
+                           std::span<SampleRequest> samples, const Cancellation& cancelled, bool& begun) {
+  Job job{this, {&state, tokens, LogitRows::all, logits}, tokens.size(), true, &cancelled, Clock::now(), samples};
   return batcher_.compute(job, begun);
 }
 
@@ -187,7 +187,9 @@ void Batcher::run_alone(Job& job) {
   job.begun = true;
   try {
     const Feed& feed = job.feed;
-    if (job.verify) {
+    if (!job.samples.empty()) {
+      job.whole = backend_.verify_sampled(*feed.state, feed.tokens, job.samples, *job.cancelled);
+    } else if (job.verify) {
       job.whole = backend_.verify(*feed.state, feed.tokens, feed.logits, *job.cancelled);
     } else if (feed.sample != nullptr) {
       job.whole = backend_.forward_batch(std::span(&feed, 1), *job.cancelled);

@@ -53,9 +53,9 @@ class Batcher {
     /// included. Throws what it throws. False: cancelled, before it or in it; `begun` then says whether the state is
     /// lost.
     bool forward(const Feed& feed, std::size_t left, const Cancellation& cancelled, bool& begun);
-    /// Backend::verify(), for tokens that are guesses.
-    bool verify(State& state, std::span<const TokenId> tokens, std::span<float> logits, const Cancellation& cancelled,
-                bool& begun);
+    /// Backend::verify(), for tokens that are guesses; with `samples`, Backend::verify_sampled().
+    bool verify(State& state, std::span<const TokenId> tokens, std::span<float> logits,
+                std::span<SampleRequest> samples, const Cancellation& cancelled, bool& begun);
     /// No pass follows soon: nobody waits for this conversation until its next.
     void leave();
     /// Whether other conversations are computing too; a guess then costs them time.
@@ -78,6 +78,7 @@ class Batcher {
     bool verify;
     const Cancellation* cancelled;
     Clock::time_point since;
+    std::span<SampleRequest> samples = {};  ///< of a verification pass
     enum class Stage { waiting, running, done } stage = Stage::waiting;
     bool begun = false;
     bool whole = false;

@@ -132,11 +132,13 @@ bool Generation::prefill() {
 }
 
 bool Generation::decode() {
-  // A guess that turned out right has its logits already.
+  // A guess that turned out right has its logits already, or the token behind it; unless that was asked for otherwise
+  // than it would be now, then the guess is fed again.
   if (row_ + 1 < draft_.size() && fed_.tokens.size() == session_.position() + row_ + 2 &&
-      fed_.tokens.back() == draft_[row_ + 1]) {
+      fed_.tokens.back() == draft_[row_ + 1] && (!draft_chosen_ || chooser_.stands(row_ + 1, fed_.tokens, place()))) {
     ++row_;
     ++reply_.metrics.accepted_tokens;
+    chosen_ = draft_chosen_;
     return true;
   }
   settle();
@@ -154,20 +156,51 @@ bool Generation::decode() {
       draft_.insert(draft_.end(), guesses.begin(), guesses.end());
       row_ = 0;
       reply_.metrics.drafted_tokens += guesses.size();
-      return session_.verify(draft_, {});
+      const std::span<SampleRequest> requests = ask(guesses);
+      const bool whole = session_.verify(draft_, {}, requests);
+      draft_chosen_ = chosen_ = whole && !requests.empty();
+      return whole;
     }
   }
   return feed(pending, {});
 }
 
-/// Where nothing but the choice of the next token wants the logits, the backend chooses if it can, and keeps them.
 bool Generation::feed(std::span<const TokenId> pending, const Cancellation& cancelled) {
-  const bool written = opening_ && !thinking_;  // the next token is not drawn
-  const bool asks = samples_ && !written && !pending.empty();
-  SampleRequest* request = asks ? chooser_.request(fed_.tokens, place()) : nullptr;
-  if (request == nullptr || !session_.samples(*request)) return session_.feed(pending, cancelled);
-  chosen_ = session_.feed(pending, cancelled, {}, request);
+  const std::span<SampleRequest> request = pending.empty() ? std::span<SampleRequest>() : ask({});
+  if (request.empty()) return session_.feed(pending, cancelled);
+  chosen_ = session_.feed(pending, cancelled, {}, &request.front());
   return chosen_;
+}
+
+/// Where nothing but the choice of the next tokens wants the logits, the backend chooses if it can, and keeps them:
+/// what it is to choose behind what is fed, and behind each of `guesses`. Else empty.
+std::span<SampleRequest> Generation::ask(std::span<const TokenId> guesses) {
+  const bool written = opening_ && !thinking_;  // the next token is not drawn
+  if (!samples_ || written) return {};
+  places_.assign(1, place());
+  Standing standing{thinking_, thinking_budget_, has_answer_};
+  for (const TokenId guess : guesses) {
+    standing = behind(standing, guess);
+    places_.push_back(place(standing));
+  }
+  const std::span<SampleRequest> requests = chooser_.requests(fed_.tokens, guesses, places_);
+  const auto can = [this](const SampleRequest& request) { return session_.samples(request); };
+  return std::all_of(requests.begin(), requests.end(), can) ? requests : std::span<SampleRequest>();
+}
+
+/// Where a reply stands behind a guess, as far as that token alone tells.
+Generation::Standing Generation::behind(Standing standing, TokenId guess) const {
+  const ControlTokens& control = model_.control;
+  if (standing.thinking) {
+    if (standing.thinking_budget > 0) --standing.thinking_budget;
+    standing.thinking = guess != control.think_end;
+  } else if (guess == control.think && !document_) {
+    if (standing.thinking_budget > 0) --standing.thinking_budget;
+    standing.thinking = true;
+  } else if (is_text(guess)) {
+    standing.has_answer = standing.has_answer || !trimmed(model_.tokenizer.token_bytes(guess)).empty();
+  }
+  return standing;
 }
 
 /// Leaves a verifying pass: what was right of it stays.
@@ -176,22 +209,26 @@ void Generation::settle() {
   session_.keep(row_ + 1);
   lookup_->learn(draft_.size() - 1, row_);
   draft_.clear();
+  draft_chosen_ = false;
   row_ = 0;
 }
 
 TokenId Generation::choose() {
-  if (std::exchange(chosen_, false)) return chooser_.chosen();
+  if (std::exchange(chosen_, false)) return chooser_.chosen(row_);
   session_.spoil_logits();
   return chooser_.choose(session_.logits(row_).first(model_.vocabulary), fed_.tokens, place());
 }
 
 /// Where the next token stands.
-TokenChooser::Place Generation::place() const {
+TokenChooser::Place Generation::place() const { return place({thinking_, thinking_budget_, has_answer_}); }
+
+TokenChooser::Place Generation::place(const Standing& standing) const {
+  const bool thinking = standing.thinking;
   // With nothing left to think with, the tag would only be closed again.
-  return {.in_answer = !thinking_,
-          .may_think = document_ || thinking_ || (thinking_budget_ > 0 && !chooser_.constrained()),
-          .may_end = thinking_ || ((has_answer_ || allow_empty_) && !in_first_call_),
-          .may_call = may_call_ || thinking_,
+  return {.in_answer = !thinking,
+          .may_think = document_ || thinking || (standing.thinking_budget > 0 && !chooser_.constrained()),
+          .may_end = thinking || ((standing.has_answer || allow_empty_) && !in_first_call_),
+          .may_call = may_call_ || thinking,
           .room = closing_form_ ? chooser_.least_tokens()
                                 : std::min(max_tokens_ - std::min(max_tokens_, reply_.metrics.reply_tokens), room())};
 }

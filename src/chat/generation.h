@@ -67,8 +67,17 @@ class Generation {
   bool prefill();
   bool decode();
   bool feed(std::span<const TokenId> pending, const Cancellation& cancelled);
+  std::span<SampleRequest> ask(std::span<const TokenId> guesses);
   void settle();
   TokenId choose();
+  /// What a token's place depends on.
+  struct Standing {
+    bool thinking;
+    std::size_t thinking_budget;
+    bool has_answer;
+  };
+  [[nodiscard]] Standing behind(Standing standing, TokenId guess) const;
+  [[nodiscard]] TokenChooser::Place place(const Standing& standing) const;
   [[nodiscard]] TokenChooser::Place place() const;
   void take(TokenId token);
   void watch_for_loops(TokenId token, bool thought);
@@ -117,10 +126,12 @@ class Generation {
   std::optional<Lookup> lookup_;
   std::vector<TokenId> draft_;  ///< the tokens of the verifying pass in use: one that is certain, then guesses
   std::size_t row_ = 0;         ///< of its logits, the one to choose from; the tokens up to there were right
+  bool draft_chosen_ = false;   ///< it has no logits: the backend has chosen the token behind each row
   /// Of the last token of the prompt, for a checkpoint that is made when the first token is out.
   std::shared_ptr<const std::vector<float>> prompt_logits_;
 
-  bool chosen_ = false;  ///< the backend has chosen the next token, and there are no logits
+  bool chosen_ = false;                      ///< the backend has chosen the next token, and there are no logits
+  std::vector<TokenChooser::Place> places_;  ///< scratch
 
   AnswerText answer_;
   std::string rest_;  ///< of the answer, known only at its end

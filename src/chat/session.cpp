@@ -88,13 +88,13 @@ bool Session::feed(std::span<const TokenId> tokens, const Cancellation& cancelle
   return true;
 }
 
-bool Session::verify(std::span<const TokenId> tokens, const Cancellation& cancelled) {
+bool Session::verify(std::span<const TokenId> tokens, const Cancellation& cancelled, std::span<SampleRequest> samples) {
   timeline_.reserve(timeline_.size() + tokens.size());
   verified_.assign(tokens.begin(), tokens.end());
-  const std::size_t floats = tokens.size() * backend_.config().vocab_size;
+  const std::size_t floats = samples.empty() ? tokens.size() * backend_.config().vocab_size : 0;
   if (logits_.size() < floats) logits_.resize(floats);
   return pass(cancelled, [&](bool& begun) {
-    return seat_.verify(*state_, tokens, std::span(logits_).first(floats), cancelled, begun);
+    return seat_.verify(*state_, tokens, std::span(logits_).first(floats), samples, cancelled, begun);
   });
 }
 

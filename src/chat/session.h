@@ -44,9 +44,11 @@ class Session {
             SampleRequest* sample = nullptr);
   [[nodiscard]] bool samples(const SampleRequest& request) const { return backend_.samples(request); }
 
-  /// Feeds 1 to max_verify() tokens of which some may be guesses; logits(i) are those behind the i-th. keep() must
-  /// follow before anything else. Returns false as feed() does.
-  bool verify(std::span<const TokenId> tokens, const Cancellation& cancelled);
+  /// Feeds 1 to max_verify() tokens of which some may be guesses; logits(i) are those behind the i-th, but with
+  /// `samples`, one for each token and all such that the backend can answer them (samples()): then the tokens behind
+  /// them are there (Backend::verify_sampled) and no logits(). keep() must follow before anything else. Returns false
+  /// as feed() does.
+  bool verify(std::span<const TokenId> tokens, const Cancellation& cancelled, std::span<SampleRequest> samples = {});
   /// Cuts the tokens of verify() back to the first `count`, at least one.
   void keep(std::size_t count);
   [[nodiscard]] std::size_t max_verify() const { return backend_.max_verify(); }

@@ -3,6 +3,7 @@
 #include <qwen35/error.h>
 
 #include <algorithm>
+#include <iterator>
 #include <limits>
 #include <random>
 #include <string>
@@ -55,12 +56,12 @@ TokenChooser::TokenChooser(Model& model, const GenerateOptions& options)
 
 TokenId TokenChooser::choose(std::span<float> logits, std::span<const TokenId> tokens, const Place& place) {
   if (logprobs_ && place.in_answer) logprobs_->note(logits);
-  look_back(tokens, place);
-  for (const TokenId id : barred_) logits[static_cast<std::size_t>(id)] = -std::numeric_limits<float>::infinity();
+  look_back(tokens, place, past_);
+  for (const TokenId id : past_.barred) logits[static_cast<std::size_t>(id)] = -std::numeric_limits<float>::infinity();
   // A form decides alone what may come; it rules out control tokens, and penalties could not make them likelier.
   if (constraint_ && place.in_answer) constraint_->mask(logits, place.room);
   if (passing_ && place.in_answer) passing_->mask(logits);
-  return sampler_.sample(logits, recent_, generated_);
+  return sampler_.sample(logits, past_.recent, generated_);
 }
 
 SampleRequest TokenChooser::request() const {
@@ -69,35 +70,81 @@ SampleRequest TokenChooser::request() const {
   return request;
 }
 
-SampleRequest* TokenChooser::request(std::span<const TokenId> tokens, const Place& place) {
-  if (place.in_answer && (logprobs_ || constraint_ || passing_)) return nullptr;
-  look_back(tokens, place);
-  request_ = request();
-  request_.barred = barred_;
-  request_.history = recent_;
-  request_.generated = generated_;
-  return &request_;
+std::span<SampleRequest> TokenChooser::requests(std::span<const TokenId> tokens, std::span<const TokenId> guesses,
+                                                std::span<const Place> places) {
+  requests_.clear();
+  if (std::any_of(places.begin(), places.end(), [this](const Place& place) { return needs_logits(place); })) return {};
+  if (pasts_.size() < places.size()) pasts_.resize(places.size());
+  requests_.reserve(places.size());
+  asked_generated_ = generated_;
+  std::copy_if(guesses.begin(), guesses.end(), std::back_inserter(asked_generated_),
+               [this](TokenId id) { return counted(id); });
+  std::span<const TokenId> text = tokens;
+  if (!guesses.empty()) {
+    const auto last = tokens.last(std::min(tokens.size(), window_));
+    text_.assign(last.begin(), last.end());
+    text_.insert(text_.end(), guesses.begin(), guesses.end());
+    text = text_;
+  }
+  struct TakeBack {  // the guesses, from what counts n-grams, whatever happens
+    std::optional<NgramBlock>& ngrams;
+    std::size_t size = ngrams ? ngrams->size() : 0;
+    ~TakeBack() {
+      if (ngrams) ngrams->pop(ngrams->size() - size);
+    }
+  } const behind{ngrams_};
+  std::size_t generated = generated_.size();
+  for (std::size_t i = 0; i < places.size(); ++i) {
+    if (i > 0) {
+      if (ngrams_) ngrams_->push(guesses[i - 1]);
+      generated += counted(guesses[i - 1]) ? 1 : 0;
+    }
+    look_back(text.first(text.size() - guesses.size() + i), places[i], pasts_[i]);
+    SampleRequest& made = requests_.emplace_back(request());
+    made.barred = pasts_[i].barred;
+    made.history = pasts_[i].recent;
+    made.generated = std::span(asked_generated_).first(generated);
+  }
+  return requests_;
 }
 
+bool TokenChooser::stands(std::size_t request, std::span<const TokenId> tokens, const Place& place) {
+  if (needs_logits(place)) return false;
+  look_back(tokens, place, past_);
+  const SampleRequest& asked = requests_.at(request);
+  const auto same = [](const std::vector<TokenId>& now, std::span<const TokenId> then) {
+    return std::equal(now.begin(), now.end(), then.begin(), then.end());
+  };
+  return same(past_.barred, asked.barred) && same(past_.recent, asked.history) && same(generated_, asked.generated);
+}
+
+/// A form decides what may come, or the logits are to be reported on.
+bool TokenChooser::needs_logits(const Place& place) const {
+  return place.in_answer && (logprobs_ || constraint_ || passing_);
+}
+
+/// Presence and frequency penalties count it.
+bool TokenChooser::counted(TokenId token) const { return counts_ && !model_.tokenizer.is_added(token); }
+
 /// What may not come, and what the repetition penalty sees.
-void TokenChooser::look_back(std::span<const TokenId> tokens, const Place& place) {
+void TokenChooser::look_back(std::span<const TokenId> tokens, const Place& place, Past& past) {
   const ControlTokens& control = model_.control;
-  barred_.clear();
-  if (!place.may_think) barred_.push_back(control.think);
+  past.barred.clear();
+  if (!place.may_think) past.barred.push_back(control.think);
   if (!place.may_end && !constraint_) {
-    barred_.push_back(control.im_end);
-    barred_.push_back(control.endoftext);
+    past.barred.push_back(control.im_end);
+    past.barred.push_back(control.endoftext);
   }
-  if (!place.may_call && control.tool_call >= 0) barred_.push_back(control.tool_call);
+  if (!place.may_call && control.tool_call >= 0) past.barred.push_back(control.tool_call);
   // Control tokens are exempt from every penalty: each turn ends in the same one, and it must not grow less likely.
   if (ngrams_ && !constraint_ && !passing_) {  // a form may have to repeat itself
     for (const TokenId id : ngrams_->banned()) {
-      if (!model_.tokenizer.is_added(id)) barred_.push_back(id);
+      if (!model_.tokenizer.is_added(id)) past.barred.push_back(id);
     }
   }
-  recent_.clear();
+  past.recent.clear();
   for (const TokenId id : tokens.last(std::min(tokens.size(), window_))) {
-    if (!model_.tokenizer.is_added(id)) recent_.push_back(id);
+    if (!model_.tokenizer.is_added(id)) past.recent.push_back(id);
   }
 }
 
@@ -108,7 +155,7 @@ void TokenChooser::take(TokenId token, const Place& place) {
     if (passing_->must_end()) passing_.reset();
   }
   if (ngrams_) ngrams_->push(token);
-  if (counts_ && !model_.tokenizer.is_added(token)) generated_.push_back(token);
+  if (counted(token)) generated_.push_back(token);
 }
 
 std::optional<TokenLogprob> TokenChooser::logprob(TokenId token) {

@@ -38,12 +38,18 @@ class TokenChooser {
   TokenId choose(std::span<float> logits, std::span<const TokenId> tokens, const Place& place);
   /// How this reply is sampled, with nothing of its tokens yet.
   [[nodiscard]] SampleRequest request() const;
-  /// What a backend needs to choose() by itself, without the logits; nullptr when they are needed here: for the form
-  /// that the answer follows, or to report on them. Stays this object's, and valid until the next call of it or of
-  /// choose() or take().
-  SampleRequest* request(std::span<const TokenId> tokens, const Place& place);
-  /// The next token, from the request() that was answered. Throws as choose() does.
-  TokenId chosen() { return sampler_.take(request_); }
+  /// What a backend needs to choose() by itself, without the logits: the token behind `tokens`, then those behind each
+  /// of `guesses`, as if it and all before it had been taken. `places`: theirs, one more than there are guesses. Empty
+  /// when logits are needed here: for the form that the answer follows, or to report on them. Stays this object's, and
+  /// valid until the next call of it.
+  std::span<SampleRequest> requests(std::span<const TokenId> tokens, std::span<const TokenId> guesses,
+                                    std::span<const Place> places);
+  /// Whether one of the requests() is what would be asked for behind `tokens` now: guesses that turned out right may
+  /// still have led elsewhere than was foreseen. True for the first until a token is taken.
+  [[nodiscard]] bool stands(std::size_t request, std::span<const TokenId> tokens, const Place& place);
+  /// The next token, from one of the requests() that was answered. They are taken one after the other, as they were
+  /// asked for. Throws as choose() does.
+  TokenId chosen(std::size_t request) { return sampler_.take(requests_.at(request)); }
   /// The reply has this token, whoever chose it.
   void take(TokenId token, const Place& place);
   /// From here on the answer follows `form`, until that must end; then it is free again. Not for a constrained one.
@@ -58,7 +64,14 @@ class TokenChooser {
   [[nodiscard]] std::optional<TokenLogprob> logprob(TokenId token);
 
  private:
-  void look_back(std::span<const TokenId> tokens, const Place& place);
+  /// What a choice depends on beside the logits, the options and what penalties count.
+  struct Past {
+    std::vector<TokenId> barred;  ///< what may not come, whatever its logit
+    std::vector<TokenId> recent;  ///< what the repetition penalty sees
+  };
+  void look_back(std::span<const TokenId> tokens, const Place& place, Past& past);
+  [[nodiscard]] bool needs_logits(const Place& place) const;
+  [[nodiscard]] bool counted(TokenId token) const;
 
   const Model& model_;
   const std::size_t window_;  ///< tokens the repetition penalty looks back over
@@ -68,10 +81,12 @@ class TokenChooser {
   std::optional<Constraint> passing_;  ///< what begin() set
   std::optional<NgramBlock> ngrams_;
   std::optional<Logprobs> logprobs_;
-  SampleRequest request_;
-  std::vector<TokenId> barred_;     ///< scratch: what may not come, whatever its logit
-  std::vector<TokenId> recent_;     ///< scratch: what the repetition penalty sees
   std::vector<TokenId> generated_;  ///< what the other penalties count
+  Past past_;                       ///< scratch
+  std::vector<SampleRequest> requests_;
+  std::vector<Past> pasts_;               ///< of requests_, at least as many
+  std::vector<TokenId> asked_generated_;  ///< what requests_ count: generated_, then guesses
+  std::vector<TokenId> text_;             ///< scratch: the last tokens, then guesses
 };
 
 }  // namespace qwen35

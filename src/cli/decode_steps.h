@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <span>
 #include <vector>
@@ -38,6 +39,16 @@ class DecodeSteps {
     else
       backend_.forward(state, tokens, LogitRows::last, feed.logits);
   }
+  /// A pass that verifies guesses of state 0; what comes back of a step comes back of each of its tokens.
+  void verify(State& state, std::span<const TokenId> tokens) {
+    if (samples_) {
+      guesses_.assign(tokens.size(), greedy());
+      backend_.verify_sampled(state, tokens, guesses_);
+    } else {
+      rows_.resize(std::max(rows_.size(), tokens.size() * vocabulary_));
+      backend_.verify(state, tokens, std::span(rows_).first(tokens.size() * vocabulary_));
+    }
+  }
   /// The token behind what feed() fed last, by the backend or from its logits here. Once a step.
   [[nodiscard]] TokenId token() {
     if (!samples_) Sampler::answer(requests_.front(), std::span(logits_).first(vocabulary_));
@@ -56,6 +67,8 @@ class DecodeSteps {
   Sampler sampler_{SamplerOptions{.temperature = 0}};
   std::vector<SampleRequest> requests_;
   std::vector<float> logits_;
+  std::vector<SampleRequest> guesses_;
+  std::vector<float> rows_;
   bool samples_ = false;
 };
 

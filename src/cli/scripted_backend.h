@@ -10,8 +10,9 @@
 namespace qwen35::cli {
 
 /// A backend that computes everything as the one inside does and then has certain tokens win: a reply of known text at
-/// the price of a real one, for measurements that need the same reply twice. Threads as Backend says; the script is
-/// changed between passes.
+/// the price of a real one, for measurements that need the same reply twice. Where the one inside chooses tokens, it
+/// does so here too, at the same price, and its generator goes on. Threads as Backend says; the script is changed
+/// between passes.
 class ScriptedBackend final : public Backend {
  public:
   explicit ScriptedBackend(std::unique_ptr<Backend> inside) : inside_(std::move(inside)) {}
@@ -35,6 +36,21 @@ class ScriptedBackend final : public Backend {
     if (rows == LogitRows::last && !tokens.empty()) write(before + tokens.size() - 1, 1, logits);
     return true;
   }
+  bool forward_batch(std::span<const Feed> feeds, const Cancellation& cancelled) override {
+    std::vector<std::size_t> last;  // position of each feed's last token
+    for (const Feed& feed : feeds) last.push_back(feed.state->position() + feed.tokens.size() - 1);
+    if (!inside_->forward_batch(feeds, cancelled)) return false;
+    for (std::size_t i = 0; i < feeds.size(); ++i) {
+      const Feed& feed = feeds[i];
+      if (feed.tokens.empty()) continue;
+      const std::size_t rows = feed.logits.size() / config().vocab_size;
+      if (rows > 0) write(last[i] + 1 - rows, rows, feed.logits);
+      if (feed.sample != nullptr) choose(last[i], *feed.sample);
+    }
+    return true;
+  }
+  [[nodiscard]] std::size_t max_rows() const override { return inside_->max_rows(); }
+  [[nodiscard]] bool samples(const SampleRequest& request) const override { return inside_->samples(request); }
   [[nodiscard]] std::size_t pass_tokens() const override { return inside_->pass_tokens(); }
   [[nodiscard]] std::size_t max_verify() const override { return inside_->max_verify(); }
   bool verify(State& state, std::span<const TokenId> tokens, std::span<float> logits,
@@ -42,6 +58,13 @@ class ScriptedBackend final : public Backend {
     const std::size_t before = state.position();
     if (!inside_->verify(state, tokens, logits, cancelled)) return false;
     write(before, tokens.size(), logits);
+    return true;
+  }
+  bool verify_sampled(State& state, std::span<const TokenId> tokens, std::span<SampleRequest> samples,
+                      const Cancellation& cancelled) override {
+    const std::size_t before = state.position();
+    if (!inside_->verify_sampled(state, tokens, samples, cancelled)) return false;
+    for (std::size_t i = 0; i < samples.size(); ++i) choose(before + i, samples[i]);
     return true;
   }
   void keep(State& state, std::size_t count) override { inside_->keep(state, count); }
@@ -59,13 +82,20 @@ class ScriptedBackend final : public Backend {
   }
 
  private:
+  /// The script's token behind the one at `position`, or nullptr.
+  [[nodiscard]] const TokenId* behind(std::size_t position) const {
+    const std::size_t next = position + 1;
+    return next < position_ || next - position_ >= tokens_.size() ? nullptr : &tokens_[next - position_];
+  }
+  void choose(std::size_t position, SampleRequest& request) const {
+    if (const TokenId* token = behind(position)) request.token = *token;
+  }
   /// `rows` of logits, the first behind the token at `position`.
   void write(std::size_t position, std::size_t rows, std::span<float> logits) const {
     constexpr float kCertain = 1e4F;
     for (std::size_t row = 0; row < rows; ++row) {
-      const std::size_t next = position + row + 1;
-      if (next < position_ || next - position_ >= tokens_.size()) continue;
-      logits[row * config().vocab_size + static_cast<std::size_t>(tokens_[next - position_])] = kCertain;
+      if (const TokenId* token = behind(position + row))
+        logits[row * config().vocab_size + static_cast<std::size_t>(*token)] = kCertain;
     }
   }
 

@@ -21,7 +21,6 @@ double StateBenchmark::decode(TokenId token) {
 }
 
 void StateBenchmark::sample(std::span<const TokenId> tokens) {
-  const std::size_t vocabulary = backend_.config().vocab_size;
   backend_.restore(state_, start_);
   decode(tokens[0]);
 
@@ -39,10 +38,9 @@ void StateBenchmark::sample(std::span<const TokenId> tokens) {
   std::size_t row = 0;
   for (std::size_t n = 2; n <= backend_.max_verify(); n *= 2, ++row) {
     if (row == verify_.size()) verify_.push_back({n, {}});
-    std::vector<float> rows(n * vocabulary);
     for (int i = 0; i < 2; ++i) {
       start = Clock::now();
-      backend_.verify(state_, tokens.first(n), rows);
+      steps_.verify(state_, tokens.first(n));
       backend_.keep(state_, n / 2);
       if (i == 1) verify_[row].second.push_back(milliseconds_since(start));
     }

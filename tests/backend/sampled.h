@@ -43,6 +43,33 @@ class SampledReply {
     want_ = request_;
     return &request_;
   }
+  /// For the backend to answer behind each token of a verification pass, each from lists of its own. Valid until the
+  /// next.
+  std::span<SampleRequest> ask_all(std::size_t count) {
+    asked_.clear();
+    for (std::size_t i = 0; i < count; ++i) {
+      SampleRequest& request = asked_.emplace_back(sampler_->request());
+      request.vocabulary = vocabulary_;
+      request.barred = std::span(barred_).first(barred_.size() * i / count);
+      request.history = std::span(tokens_).first(tokens_.size() * (i + 1) / count);
+      request.generated = std::span(tokens_).last(tokens_.size() * (i + 1) / count);
+    }
+    wanted_ = asked_;
+    for (std::size_t i = 1; i < count; ++i) asked_[i].random = {1, 2, 3, i};  // nothing may depend on it
+    return asked_;
+  }
+  /// Those requests against the rows of logits behind the tokens that are kept, the first ones.
+  void check_all(std::span<const std::vector<float>> rows) {
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      std::vector<float> logits = rows[i];
+      wanted_[i].random = sampler_->request().random;
+      Sampler::answer(wanted_[i], logits);
+      EXPECT_EQ(asked_[i].token, wanted_[i].token) << "row " << i << " of " << asked_.size();
+      EXPECT_EQ(asked_[i].random, wanted_[i].random) << "row " << i << " of " << asked_.size();
+      (void)sampler_->take(wanted_[i]);
+    }
+    for (std::size_t i = 0; i < rows.size(); ++i) tokens_.push_back(wanted_[i].token);
+  }
   /// That request against `logits`, which are scratch afterwards; the token joins the reply.
   TokenId check(std::span<float> logits) {
     Sampler::answer(want_, logits);
@@ -62,6 +89,8 @@ class SampledReply {
   std::vector<TokenId> barred_;
   SampleRequest request_;
   SampleRequest want_;
+  std::vector<SampleRequest> asked_;
+  std::vector<SampleRequest> wanted_;
 };
 
 /// Whether a backend answers requests at all.

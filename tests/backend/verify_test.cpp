@@ -63,8 +63,16 @@ class Walk {
         std::vector<TokenId> guess(ids_.begin() + static_cast<std::ptrdiff_t>(at),
                                    ids_.begin() + static_cast<std::ptrdiff_t>(at + count));
         for (std::size_t i = right; i < count; ++i) guess[i] = (guess[i] + 1) % 512;
-        logits.resize(count * vocab_);
-        ASSERT_TRUE(backend_.verify(*state, guess, logits));
+        if (draw(2) == 0) {
+          logits.resize(count * vocab_);
+          ASSERT_TRUE(backend_.verify(*state, guess, logits));
+        } else {
+          ASSERT_TRUE(backend_.verify_sampled(*state, guess, reply.ask_all(count)));
+          reply.check_all(std::span(want_).subspan(at, right));
+          ASSERT_FALSE(testing::Test::HasFailure()) << "token " << at << ", " << right << " of " << count << " right";
+          for (std::size_t i = 0; i < right; ++i)
+            logits.insert(logits.end(), want_[at + i].begin(), want_[at + i].end());
+        }
         if (right < count || draw(2) == 0) backend_.keep(*state, right);
       }
       for (std::size_t i = 0; i < right; ++i) {
@@ -226,6 +234,41 @@ TEST_P(VerifyRules, CancelIsSeen) {
   const std::atomic<bool> stop{true};
   std::vector<float> logits(2 * 512);
   EXPECT_FALSE(backend->verify(*state, ids_of(1, 2), logits, Cancellation(stop)));
+  expect_refused(1);
+}
+
+TEST_P(VerifyRules, TokensInsteadOfLogits) {
+  SampledReply reply(512, 3);
+  const auto refuses = [&](std::span<const TokenId> tokens, std::span<SampleRequest> samples) {
+    const std::vector<SampleRequest> before(samples.begin(), samples.end());
+    EXPECT_THROW(backend->verify_sampled(*state, tokens, samples), Error);
+    for (std::size_t i = 0; i < before.size(); ++i) EXPECT_EQ(samples[i].random, before[i].random);
+    EXPECT_EQ(state->position(), 0U);
+  };
+  refuses(ids_of(1, 3), reply.ask_all(2));
+  refuses(ids_of(1, 3), {});
+  const std::size_t many = backend->max_verify() + 1;
+  refuses(ids_of(1, many), reply.ask_all(many));
+  const std::vector<TokenId> bad{1, 512};
+  refuses(bad, reply.ask_all(2));
+  std::span<SampleRequest> asked = reply.ask_all(2);
+  asked[1].vocabulary = 513;
+  refuses(ids_of(1, 2), asked);
+  asked = reply.ask_all(2);
+  asked[0].options = nullptr;
+  refuses(ids_of(1, 2), asked);
+  const std::atomic<bool> stop{true};
+  asked = reply.ask_all(2);
+  const RandomState random = asked[0].random;
+  EXPECT_FALSE(backend->verify_sampled(*state, ids_of(1, 2), asked, Cancellation(stop)));
+  EXPECT_EQ(asked[0].random, random);
+  expect_refused(1);
+  state = backend->make_state();
+  EXPECT_TRUE(backend->verify_sampled(*state, {}, {}));
+  EXPECT_TRUE(backend->verify_sampled(*state, ids_of(1, 3), reply.ask_all(3)));
+  expect_refused(4);
+  backend->keep(*state, 2);
+  EXPECT_EQ(state->position(), 2U);
   expect_refused(1);
 }
 

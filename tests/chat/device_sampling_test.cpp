@@ -32,6 +32,9 @@ struct Outcome {
   std::vector<TokenId> history;
   std::vector<std::size_t> passes;
   std::size_t sampled = 0;
+  std::size_t guessed = 0;   ///< verification passes with the choice of tokens
+  std::size_t drafted = 0;   ///< guesses made
+  std::size_t accepted = 0;  ///< of which so many were right
   std::size_t tokens = 0;
 };
 
@@ -50,8 +53,9 @@ Outcome talk(const GenerateOptions& options, bool samples, std::size_t max_verif
     outcome.replies.push_back(
         reply.thinking + "|" + reply.text + "|" + reply.truncated_tool_call + "|" +
         std::to_string(static_cast<int>(reply.finish_reason)) + "|" + std::to_string(reply.tool_calls.size()) + "|" +
-        std::to_string(reply.metrics.reused_tokens) + "|" + std::to_string(reply.metrics.accepted_tokens) + "|" +
-        std::to_string(reply.metrics.reply_tokens));
+        std::to_string(reply.metrics.reused_tokens) + "|" + std::to_string(reply.metrics.reply_tokens));
+    outcome.drafted += reply.metrics.drafted_tokens;
+    outcome.accepted += reply.metrics.accepted_tokens;
     for (const TokenLogprob& logprob : reply.logprobs) outcome.replies.back() += "," + std::to_string(logprob.logprob);
     outcome.tokens += reply.metrics.reply_tokens + reply.metrics.thinking_tokens;
   };
@@ -66,6 +70,7 @@ Outcome talk(const GenerateOptions& options, bool samples, std::size_t max_verif
   outcome.history = stage->history;
   outcome.passes = stage->passes;
   outcome.sampled = stage->sampled;
+  outcome.guessed = stage->guessed;
   return outcome;
 }
 
@@ -77,7 +82,9 @@ void expect_same(const GenerateOptions& options, const std::string& what, bool u
   EXPECT_EQ(device.replies, host.replies);
   EXPECT_EQ(device.history, host.history);
   EXPECT_EQ(device.passes, host.passes);
-  EXPECT_EQ(host.sampled, 0U);
+  EXPECT_EQ(device.drafted, host.drafted);
+  EXPECT_EQ(device.accepted, host.accepted);
+  EXPECT_EQ(host.sampled + host.guessed, 0U);
   if (uses) {
     EXPECT_GT(device.sampled, 0U);
     EXPECT_LE(device.sampled, device.tokens);
@@ -103,6 +110,9 @@ TEST(DeviceSampling, RepliesAreTheSameWhateverTheOptions) {
   options.logit_bias = {{'a', -100}, {'e', 15}, {'e', -2}, {'t', -25}};
   expect_same(options, "bias");
   expect_same(greedy(true), "lookup", true, 6);
+  options = greedy(true);
+  options.no_repeat_ngram = 4;
+  expect_same(options, "lookup and n-grams", true, 6);
   expect_same(greedy(true), "cancel", true, 1, 4);
 }
 

@@ -125,8 +125,20 @@ class FakeBackend : public Backend {
     stage_->passes.push_back(tokens.size());
     return true;
   }
+  bool verify_sampled(State& state, std::span<const TokenId> tokens, std::span<SampleRequest> samples,
+                      const Cancellation& cancelled) override {
+    for (const SampleRequest& request : samples) {
+      if (!this->samples(request)) throw Error(ErrorCode::internal, "a request to sample that cannot be answered");
+    }
+    // Of one reply all but the first begin where the one before ended: nothing may depend on what they say.
+    for (SampleRequest& request : samples.subspan(1)) request.random = {1, 2, 3, 4};
+    if (!Backend::verify_sampled(state, tokens, samples, cancelled)) return false;
+    ++stage_->guessed;
+    return true;
+  }
   void keep(State& state, std::size_t count) override {
     auto& fed = dynamic_cast<FakeState&>(state).tokens;
+    stage_->cuts.insert({fed.size() - before_verify_, count});
     fed.resize(before_verify_ + count);
     stage_->history = fed;
   }

@@ -6,9 +6,11 @@
 #include <cstddef>
 #include <functional>
 #include <memory>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "backend/backend.h"
@@ -36,10 +38,12 @@ struct Stage {
   std::size_t max_verify = 1;  ///< above 1: guesses are made and checked
 
   bool samples = false;     ///< it chooses tokens itself where it is asked to
-  std::size_t sampled = 0;  ///< that it has chosen
+  std::size_t sampled = 0;  ///< that it has chosen, guesses apart
+  std::size_t guessed = 0;  ///< verification passes of which it has chosen the tokens
 
-  std::vector<std::size_t> passes;  ///< tokens of each pass
-  std::vector<TokenId> history;     ///< what the state holds
+  std::vector<std::size_t> passes;                     ///< tokens of each pass
+  std::set<std::pair<std::size_t, std::size_t>> cuts;  ///< of so many verified tokens so many were kept, not all
+  std::vector<TokenId> history;                        ///< what the state holds
   std::size_t resets = 0;
   std::size_t snapshots = 0;
   std::size_t restores = 0;

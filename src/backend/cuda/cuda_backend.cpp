@@ -152,6 +152,18 @@ class CudaBackend final : public Backend {
     return guarded([&] { return run_few({&feed, 1}, true, cancelled); });
   }
 
+  bool verify_sampled(State& state, std::span<const TokenId> tokens, std::span<SampleRequest> samples,
+                      const Cancellation& cancelled) override {
+    CudaState& own = own_state(state);
+    check_forward(config_, own.now.tokens, tokens, LogitRows::none, 0);
+    check_verify(tokens.size(), max_verify());
+    check_samples(config_.vocab_size, tokens.size(), samples,
+                  [this](const SampleRequest& request) { return this->samples(request); });
+    if (tokens.empty()) return true;
+    const Feed feed{&state, tokens, LogitRows::all, {}, samples.data()};
+    return guarded([&] { return run_few({&feed, 1}, true, cancelled); });
+  }
+
   void keep(State& state, std::size_t count) override {
     CudaState& own = own_state(state);
     check_keep(count, own.verified);
@@ -259,7 +271,8 @@ class CudaBackend final : public Backend {
     return feed.rows == LogitRows::none ? 0 : feed.rows == LogitRows::all ? feed.tokens.size() : 1;
   }
   /// Memory for the logits that the feeds want, and for their choice, before anything is computed. No feed has more
-  /// than Decoder::most() rows at a time.
+  /// than Decoder::most() rows at a time. Where a feed has a request to sample, it has one for each of its rows, one
+  /// after the other, all of one reply.
   void prepare(std::span<const Feed> feeds) {
     std::size_t rows = 0;
     std::size_t fetched = 0;
@@ -273,8 +286,10 @@ class CudaBackend final : public Backend {
     to_sample_.clear();
     const float* row = logits_.as<float>();
     for (const Feed& feed : feeds) {
-      if (feed.sample != nullptr) to_sample_.push_back({row, feed.sample});
-      row += std::min<std::size_t>(rows_of(feed), Decoder::most()) * config_.vocab_size;
+      const std::size_t count = std::min<std::size_t>(rows_of(feed), Decoder::most());
+      for (std::size_t i = 0; feed.sample != nullptr && i < count; ++i)
+        to_sample_.push_back({row + i * config_.vocab_size, feed.sample + i, i > 0});
+      row += count * config_.vocab_size;
     }
     if (!to_sample_.empty()) sampler_.reserve(to_sample_);
   }
@@ -302,7 +317,7 @@ class CudaBackend final : public Backend {
     for (const Feed& feed : feeds) {
       if (feed.sample != nullptr) {
         put_rows(row);
-        from = row + config_.vocab_size;
+        from = row + rows_of(feed) * config_.vocab_size;
       }
       row += rows_of(feed) * config_.vocab_size;
     }

@@ -75,6 +75,11 @@ std::size_t marks_of(const SampleRequest& request) {
   return request.barred.size() + request.options->logit_bias.size() + request.history.size() + request.generated.size();
 }
 
+/// Candidates that a row of so many slices has room for.
+std::uint32_t capacity_of(std::uint32_t slices) {
+  return std::max(slices * kMostCandidates, SamplingLaunch::kLeastCapacity);
+}
+
 /// Of the longest row, with up to 3 floats before it.
 std::uint32_t slices_of(std::span<const DeviceSampler::Row> rows) {
   std::size_t vocabulary = 0;
@@ -86,10 +91,10 @@ std::uint32_t slices_of(std::span<const DeviceSampler::Row> rows) {
 
 struct DeviceSampler::Impl {
   SamplingPlan plan;
-  std::vector<SampleRequest*> requests;  ///< of the last enqueue(); empty behind wait()
+  std::vector<Row> rows;  ///< of the last enqueue(); empty behind wait()
   cudaStream_t stream = nullptr;
   DeviceMemory candidates;
-  DeviceMemory counters{kMostRows * 2 * sizeof(std::uint32_t)};
+  DeviceMemory counters{kMostRows * SamplingLaunch::kCounters * sizeof(std::uint32_t)};
   DeviceMemory long_plan;
   PinnedMemory staging;
   PinnedMemory results{kMostRows * sizeof(Word)};
@@ -117,7 +122,7 @@ bool DeviceSampler::supports(const SampleRequest& request) {
 void DeviceSampler::reserve(std::span<const Row> rows) {
   std::size_t bytes = rows.size() * sizeof(RowPlan);
   for (const Row& row : rows) bytes += marks_of(*row.request) * sizeof(LogitChange);
-  impl_->candidates.reserve(rows.size() * slices_of(rows) * kMostCandidates * sizeof(Word));
+  impl_->candidates.reserve(rows.size() * capacity_of(slices_of(rows)) * sizeof(Word));
   if (bytes <= SamplingLaunch::kInlineBytes) return;
   impl_->staging.reserve(bytes);
   impl_->long_plan.reserve(bytes);
@@ -125,25 +130,27 @@ void DeviceSampler::reserve(std::span<const Row> rows) {
 
 void DeviceSampler::enqueue(std::span<const Row> rows, cudaStream_t stream) {
   Impl& own = *impl_;
-  if (!own.requests.empty()) throw Error(ErrorCode::internal, "tokens were asked for before the last were waited for");
+  if (!own.rows.empty()) throw Error(ErrorCode::internal, "tokens were asked for before the last were waited for");
   if (rows.empty() || rows.size() > kMostRows) {
     throw Error(ErrorCode::invalid_argument, "tokens of " + std::to_string(rows.size()) +
                                                  " rows of logits were asked for at once; expected 1 to " +
                                                  std::to_string(kMostRows));
   }
+  if (rows.front().follows)
+    throw Error(ErrorCode::invalid_argument, "the first of the rows to be sampled follows a row before it");
   own.plan.clear();
   for (const Row& row : rows) {
     if (!supports(*row.request)) {
       throw Error(ErrorCode::invalid_argument, "these sampling options are not for the GPU; ask supports() before");
     }
-    own.plan.add(row.logits, *row.request);
+    own.plan.add(row.logits, *row.request, row.follows);
   }
 
   const std::uint32_t slices = slices_of(rows);
   SamplingLaunch plan;
   plan.device = nullptr;
   plan.rows = static_cast<std::uint32_t>(rows.size());
-  plan.capacity = slices * kMostCandidates;
+  plan.capacity = capacity_of(slices);
   reserve(rows);
   plan.candidates = own.candidates.as<Word>();
   plan.counters = own.counters.as<std::uint32_t>();
@@ -157,7 +164,7 @@ void DeviceSampler::enqueue(std::span<const Row> rows, cudaStream_t stream) {
   }
   std::memcpy(bytes, own.plan.rows().data(), row_bytes);
   if (change_bytes > 0) std::memcpy(bytes + row_bytes, own.plan.changes().data(), change_bytes);
-  own.requests.reserve(rows.size());
+  own.rows.reserve(rows.size());
   if (plan.device != nullptr) {
     check(cudaMemcpyAsync(own.long_plan.data(), bytes, row_bytes + change_bytes, cudaMemcpyHostToDevice, stream),
           "sending what is to be sampled");
@@ -165,23 +172,23 @@ void DeviceSampler::enqueue(std::span<const Row> rows, cudaStream_t stream) {
   std::memset(own.results.data(), 0, rows.size() * sizeof(Word));
   launch_sampling(plan, slices, stream);
   own.stream = stream;
-  for (const Row& row : rows) own.requests.push_back(row.request);
+  own.rows.assign(rows.begin(), rows.end());
 }
 
 void DeviceSampler::wait() {
   using Clock = std::chrono::steady_clock;
   struct Forget {  // whatever happens
-    std::vector<SampleRequest*>& requests;
-    ~Forget() { requests.clear(); }
+    std::vector<Row>& rows;
+    ~Forget() { rows.clear(); }
   };
   // Longer than a decode pass: behind a long prompt the thread sleeps.
   constexpr auto kSpin = std::chrono::milliseconds(3);
-  const std::vector<SampleRequest*>& requests = impl_->requests;
-  const Forget behind{impl_->requests};
+  const std::vector<Row>& rows = impl_->rows;
+  const Forget behind{impl_->rows};
   auto* results = static_cast<std::uint64_t*>(impl_->results.data());
   const auto result = [&](std::size_t i) { return std::atomic_ref(results[i]).load(std::memory_order_acquire); };
   const Clock::time_point begin = Clock::now();
-  for (std::size_t i = 0; i < requests.size(); ++i) {
+  for (std::size_t i = 0; i < rows.size(); ++i) {
     for (std::uint32_t turn = 1; result(i) == 0; ++turn) {
       relax();
       if (turn % 64 != 0 || Clock::now() - begin < kSpin) continue;
@@ -192,13 +199,15 @@ void DeviceSampler::wait() {
                   "--backend cpu");
     }
   }
-  for (std::size_t i = 0; i < requests.size(); ++i) {
-    requests[i]->token = static_cast<TokenId>(static_cast<std::uint32_t>(result(i) >> 32U));
-    advance(requests[i]->random, static_cast<std::uint32_t>(result(i)) >> 1U);
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    SampleRequest& request = *rows[i].request;
+    if (rows[i].follows) request.random = rows[i - 1].request->random;
+    request.token = static_cast<TokenId>(static_cast<std::uint32_t>(result(i) >> 32U));
+    advance(request.random, static_cast<std::uint32_t>(result(i)) >> 1U);
   }
 }
 
-void DeviceSampler::forget() noexcept { impl_->requests.clear(); }
+void DeviceSampler::forget() noexcept { impl_->rows.clear(); }
 
 std::size_t DeviceSampler::memory_bytes() const {
   return impl_->candidates.bytes() + impl_->counters.bytes() + impl_->long_plan.bytes();

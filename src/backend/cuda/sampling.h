@@ -15,9 +15,10 @@ namespace qwen35::cuda {
 /// Sampler::answer() makes of the same logits: the same floats in the same order, the same exponential, integer
 /// weights, the same draws.
 ///
-/// One kernel: each block takes 4096 logits of a row, applies the changes that fall there (what is barred, bias,
-/// penalties) and keeps its best; the last block of a row to finish weighs the best of all and draws. The tokens go
-/// straight into host memory, where wait() looks for them: nobody synchronises.
+/// One kernel for all rows: each block takes 4096 logits of a row, applies the changes that fall there (what is barred,
+/// bias, penalties) and keeps its best; the last block of a row to finish weighs the best of all and draws. Of rows
+/// that follow one another the last one that is weighed draws for all, in their order. The tokens go straight into host
+/// memory, where wait() looks for them: nobody synchronises.
 ///
 /// One thread at a time. Throws as check() does.
 class DeviceSampler {
@@ -29,6 +30,9 @@ class DeviceSampler {
   struct Row {
     const float* logits = nullptr;  ///< device memory, request->vocabulary floats or more; only read; any alignment
     SampleRequest* request = nullptr;
+    /// The next token of the same reply as the row before: the generator goes on where that one's draw leaves it,
+    /// whatever the request's own `random` says. Not for the first row.
+    bool follows = false;
   };
 
   DeviceSampler();

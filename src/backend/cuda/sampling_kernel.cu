@@ -1,5 +1,6 @@
 #include "backend/cuda/device.h"
 #include "backend/cuda/exact_division.h"
+#include "backend/cuda/sampling.h"
 #include "backend/cuda/sampling_kernel.h"
 
 // Every float operation below is one rounding, as in Sampler: this file is compiled without contraction.
@@ -18,13 +19,26 @@ constexpr std::uint32_t kMostDraws = 0xFFFF;  // each is enough in more than hal
 constexpr std::uint32_t kNoToken = 0xFFFFFFFF;
 static_assert(kKeys == 8 && kMostCandidates <= kThreads);
 
+/// What a row has to draw from: those of its best that are left, and their weights, 0 where they were cut.
+struct Candidates {
+  Word total;  ///< of all weights; 0: there is nothing to draw
+  Word count;
+  Word weights[kMostCandidates];
+  Word sorted[kMostCandidates];  ///< keys, the best first
+};
+static_assert(sizeof(Candidates) <= SamplingLaunch::kLeastCapacity * sizeof(Word));
+
+/// What was drawn for a row: where it falls in the total, and the draws that it took.
+struct Drawn {
+  Word rest;
+  std::uint32_t draws;
+};
+
 struct alignas(16) Shared {
   union {
     float logits[kSliceLogits];
-    struct {
-      Word weights[kMostCandidates];
-      Word sorted[kMostCandidates];
-    } draw;
+    Candidates draw;
+    Drawn chain[DeviceSampler::kMostRows];
   };
   Word best[kMostCandidates];
   Word words[kWarps];
@@ -225,110 +239,209 @@ __device__ void merge(const Word* candidates, std::uint32_t total, std::uint32_t
   __syncthreads();
 }
 
-/// Weighs the `count` candidates in draw.sorted (weights in draw.weights), cuts and draws; the whole first warp.
-__device__ std::uint32_t draw(const RowPlan& row, std::uint32_t count, Shared& shared, std::uint32_t& draws) {
-  const std::uint32_t lane = threadIdx.x;
-  const std::uint32_t each = (count + 31) / 32;
-  const std::uint32_t begin = min(lane * each, count);
-  const std::uint32_t end = min(begin + each, count);
-  Word* weights = shared.draw.weights;
-  Word before = 0;  // weight of the lanes before this one
-  Word total = 0;   // of all
-  const auto add_up = [&] {
-    Word own = 0;
-    for (std::uint32_t i = begin; i < end; ++i) own += weights[i];
+/// The lane's part of `count` candidates.
+struct Part {
+  std::uint32_t begin, end;
+  __device__ explicit Part(std::uint32_t count) {
+    const std::uint32_t each = (count + 31) / 32;
+    begin = min(threadIdx.x % 32 * each, count);
+    end = min(begin + each, count);
+  }
+};
+
+/// Of all lanes together, and of those before this one.
+struct Sums {
+  Word before, total;
+  __device__ explicit Sums(Word own) {
     Word sum = own;
     for (std::uint32_t by = 1; by < 32; by *= 2) {
       const Word other = __shfl_up_sync(kAll, sum, by);
-      if (lane >= by) sum += other;
+      if (threadIdx.x % 32 >= by) sum += other;
     }
     before = sum - own;
     total = __shfl_sync(kAll, sum, 31);
-  };
+  }
+};
 
-  // What is cut gets weight 0, with which nothing is ever drawn.
-  add_up();
+/// Cuts the `count` weights by top-p and min-p, and returns the sum of what is left; a whole warp. What is cut gets
+/// weight 0, with which nothing is ever drawn.
+__device__ Word cut(const RowPlan& row, std::uint32_t count, Word* weights) {
+  const Part part(count);
+  const auto add_up = [&] {
+    Word own = 0;
+    for (std::uint32_t i = part.begin; i < part.end; ++i) own += weights[i];
+    return Sums(own);
+  };
+  Sums sums = add_up();
   if (row.top_p < 1) {
     const auto share = static_cast<double>(row.top_p);
+    const Word total = sums.total;
     const double least =
         __ddiv_rn(__dmul_rn(__dsub_rn(1.0, share), __ull2double_rn(total)), static_cast<double>(count));
-    for (std::uint32_t i = begin; i < end; ++i) {
+    for (std::uint32_t i = part.begin; i < part.end; ++i) {
       if (__ull2double_rn(weights[i]) < least) weights[i] = 0;
     }
     const double enough = __dmul_rn(share, __ull2double_rn(total));
-    add_up();
-    Word sum = before;
-    for (std::uint32_t i = begin; i < end; ++i) {
+    sums = add_up();
+    Word sum = sums.before;
+    for (std::uint32_t i = part.begin; i < part.end; ++i) {
       const bool reached = __ull2double_rn(sum) >= enough;  // by those before it; nothing is before the first
       sum += weights[i];
       if (reached && i > 0) weights[i] = 0;
     }
-    add_up();
+    sums = add_up();
   }
   if (row.min_p > 0) {
     const double least = __dmul_rn(static_cast<double>(row.min_p), kWeightOne);
-    for (std::uint32_t i = begin; i < end; ++i) {
+    for (std::uint32_t i = part.begin; i < part.end; ++i) {
       if (__ull2double_rn(weights[i]) < least) weights[i] = 0;
     }
-    add_up();
+    sums = add_up();
   }
+  return sums.total;
+}
 
-  Word random[4] = {row.random[0], row.random[1], row.random[2], row.random[3]};
+/// A number below `total`, which is not 0.
+__device__ Drawn draw_below(Word total, Word (&random)[4]) {
   const int unused_bits = __clzll(static_cast<long long>((total - 1) | 1U));
-  Word rest = 0;
-  draws = 0;
+  Drawn drawn{0, 0};
   do {
-    rest = next_random(random) >> unused_bits;
-    ++draws;
-  } while (rest >= total && draws < kMostDraws);
+    drawn.rest = next_random(random) >> unused_bits;
+    ++drawn.draws;
+  } while (drawn.rest >= total && drawn.draws < kMostDraws);
+  return drawn;
+}
 
-  // The candidate in whose part of the total it falls.
-  Word sum = before;
+/// The candidate in whose part of the total `rest` falls; a whole warp. `load`: how to read them.
+template <typename Load>
+__device__ std::uint32_t token_at(const Candidates& from, std::uint32_t count, Word rest, const Load& load) {
+  const Part part(count);
+  Word own = 0;
+  for (std::uint32_t i = part.begin; i < part.end; ++i) own += load(from.weights + i);
+  Word sum = Sums(own).before;
   std::uint32_t found = kNoToken;
-  for (std::uint32_t i = begin; i < end; ++i) {
-    if (rest >= sum && rest - sum < weights[i]) found = id_of(shared.draw.sorted[i]);
-    sum += weights[i];
+  for (std::uint32_t i = part.begin; i < part.end; ++i) {
+    const Word weight = load(from.weights + i);
+    if (rest >= sum && rest - sum < weight) found = i;
+    sum += weight;
   }
-  return __reduce_min_sync(kAll, found);
+  const std::uint32_t token = found == kNoToken ? kNoToken : id_of(load(from.sorted + found));
+  return __reduce_min_sync(kAll, token);
+}
+
+/// One store of eight bytes: whoever sees any of it sees it all.
+__device__ void tell(const SamplingLaunch& plan, std::uint32_t row, std::uint32_t token, std::uint32_t draws) {
+  *static_cast<volatile Word*>(plan.results + row) =
+      (static_cast<Word>(token) << 32U) | (draws << 1U) | SamplingLaunch::kDone;
+}
+
+__device__ Word* candidates_of(const SamplingLaunch& plan, std::uint32_t row) {
+  return plan.candidates + static_cast<std::size_t>(row) * plan.capacity;
+}
+
+/// Draws for the rows of a chain, all of which have left their Candidates; the whole block.
+__device__ void draw_chain(const SamplingLaunch& plan, const RowPlan& first, Shared& shared) {
+  const std::uint32_t warp = threadIdx.x / 32;
+  const std::uint32_t lane = threadIdx.x % 32;
+  const auto load = [](const Word* at) { return __ldcg(at); };
+  const auto left_by = [&](std::uint32_t i) -> const Candidates& {
+    return *reinterpret_cast<const Candidates*>(candidates_of(plan, first.chain_first + i));
+  };
+  if (warp == 0) {
+    Word random[4] = {first.random[0], first.random[1], first.random[2], first.random[3]};
+    for (std::uint32_t begin = 0; begin < first.chain; begin += 32) {
+      const Word own = begin + lane < first.chain ? __ldcg(&left_by(begin + lane).total) : 0;
+      for (std::uint32_t i = begin; i < min(begin + 32, first.chain); ++i) {
+        const Word total = __shfl_sync(kAll, own, static_cast<int>(i - begin));
+        if (total == 0) continue;
+        const Drawn drawn = draw_below(total, random);
+        if (lane == 0) shared.chain[i] = drawn;
+      }
+    }
+  }
+  __syncthreads();
+  for (std::uint32_t i = warp; i < first.chain; i += kWarps) {
+    const Candidates& from = left_by(i);
+    if (__ldcg(&from.total) == 0) continue;
+    const auto count = static_cast<std::uint32_t>(__ldcg(&from.count));
+    const Drawn drawn = shared.chain[i];
+    const std::uint32_t token = token_at(from, count, drawn.rest, load);
+    if (lane == 0) tell(plan, first.chain_first + i, token, drawn.draws);
+  }
 }
 
 /// What the last block of a row does.
-__device__ void finish(const SamplingLaunch& plan, const RowPlan& row, std::uint32_t index, Shared& shared,
+__device__ void finish(const SamplingLaunch& plan, const RowPlan* rows, std::uint32_t index, Shared& shared,
                        std::uint32_t& phase) {
-  const std::uint32_t total = __ldcg(plan.counters + 2 * index);
-  merge(plan.candidates + static_cast<std::size_t>(index) * plan.capacity, total, row.top_k, shared, phase);
+  const RowPlan& row = rows[index];
+  Candidates& draw = shared.draw;
+  const std::uint32_t total = __ldcg(plan.counters + SamplingLaunch::kCounters * index);
+  merge(candidates_of(plan, index), total, row.top_k, shared, phase);
   const std::uint32_t found = shared.kept;
   const std::uint32_t count = min(found, row.top_k);
   if (threadIdx.x < found) {
     const Word key = shared.best[threadIdx.x];
     std::uint32_t rank = 0;
     for (std::uint32_t i = 0; i < found; ++i) rank += shared.best[i] > key ? 1 : 0;
-    shared.draw.sorted[rank] = key;
+    draw.sorted[rank] = key;
   }
   __syncthreads();
-  if (threadIdx.x < count && row.temperature != 0) {
-    shared.draw.weights[threadIdx.x] =
-        weight_of(logit_of(shared.draw.sorted[threadIdx.x]), logit_of(shared.draw.sorted[0]), row.temperature);
+  const bool draws = count > 0 && row.temperature != 0;
+  if (threadIdx.x < count && draws) {
+    draw.weights[threadIdx.x] =
+        weight_of(logit_of(draw.sorted[threadIdx.x]), logit_of(draw.sorted[0]), row.temperature);
   }
   __syncthreads();
-  if (threadIdx.x >= 32) return;
-  std::uint32_t draws = 0;
-  std::uint32_t token = kNoToken;
-  if (count > 0) token = row.temperature == 0 ? id_of(shared.draw.sorted[0]) : draw(row, count, shared, draws);
-  if (threadIdx.x != 0) return;
-  plan.counters[2 * index] = 0;
-  plan.counters[2 * index + 1] = 0;
-  // One store of eight bytes: whoever sees any of it sees it all.
-  *static_cast<volatile Word*>(plan.results + index) =
-      (static_cast<Word>(token) << 32U) | (draws << 1U) | SamplingLaunch::kDone;
+  if (threadIdx.x < 32) {
+    if (threadIdx.x == 0) {
+      plan.counters[SamplingLaunch::kCounters * index] = 0;
+      plan.counters[SamplingLaunch::kCounters * index + 1] = 0;
+    }
+    if (!draws) {
+      if (threadIdx.x == 0) tell(plan, index, count > 0 ? id_of(draw.sorted[0]) : kNoToken, 0);
+      draw.total = 0;
+    } else {
+      const Word left = cut(row, count, draw.weights);
+      if (row.chain == 1) {
+        Word random[4] = {row.random[0], row.random[1], row.random[2], row.random[3]};
+        const Drawn drawn = draw_below(left, random);
+        const std::uint32_t token = token_at(draw, count, drawn.rest, [](const Word* at) { return *at; });
+        if (threadIdx.x == 0) tell(plan, index, token, drawn.draws);
+      }
+      draw.total = left;
+    }
+  }
+  if (row.chain == 1) return;
+
+  // What the row is drawn from, for whoever comes last: where its own candidates were, which nobody needs any more.
+  __syncthreads();
+  auto& out = *reinterpret_cast<Candidates*>(candidates_of(plan, index));
+  if (threadIdx.x == 0) {
+    out.total = draw.total;
+    out.count = count;
+  }
+  if (threadIdx.x < count && draws) {
+    out.weights[threadIdx.x] = draw.weights[threadIdx.x];
+    out.sorted[threadIdx.x] = draw.sorted[threadIdx.x];
+  }
+  __threadfence();
+  __syncthreads();
+  std::uint32_t* const there = plan.counters + SamplingLaunch::kCounters * row.chain_first + 2;
+  if (threadIdx.x == 0) shared.last = atomicAdd(there, 1U) == row.chain - 1;
+  __syncthreads();
+  if (!shared.last) return;
+  __threadfence();
+  if (threadIdx.x == 0) *there = 0;
+  draw_chain(plan, rows[row.chain_first], shared);
 }
 
 /// Grid: slices of the longest row × rows.
-__global__ void __launch_bounds__(kThreads, 2) sample(const __grid_constant__ SamplingLaunch plan) {
+__global__ void __launch_bounds__(kThreads, 3) sample(const __grid_constant__ SamplingLaunch plan) {
   __shared__ Shared shared;
   const unsigned char* bytes = plan.device != nullptr ? plan.device : plan.bytes;
   const std::uint32_t index = blockIdx.y;
-  const RowPlan row = reinterpret_cast<const RowPlan*>(bytes)[index];
+  const auto* rows = reinterpret_cast<const RowPlan*>(bytes);
+  const RowPlan row = rows[index];
   const auto* changes = reinterpret_cast<const LogitChange*>(bytes + plan.rows * sizeof(RowPlan)) + row.first_change;
 
   // Slices are cut where 16 bytes begin, which may be some floats before the row.
@@ -363,7 +476,7 @@ __global__ void __launch_bounds__(kThreads, 2) sample(const __grid_constant__ Sa
   keep(keys, threshold(keys, row.top_k, most, shared, phase), shared);
 
   const std::uint32_t kept = shared.kept;
-  if (threadIdx.x == 0) shared.base = atomicAdd(plan.counters + 2 * index, kept);
+  if (threadIdx.x == 0) shared.base = atomicAdd(plan.counters + SamplingLaunch::kCounters * index, kept);
   __syncthreads();
   if (threadIdx.x < kept) {
     plan.candidates[static_cast<std::size_t>(index) * plan.capacity + shared.base + threadIdx.x] =
@@ -371,11 +484,12 @@ __global__ void __launch_bounds__(kThreads, 2) sample(const __grid_constant__ Sa
   }
   __threadfence();
   __syncthreads();
-  if (threadIdx.x == 0) shared.last = atomicAdd(plan.counters + 2 * index + 1, 1U) == slices - 1;
+  if (threadIdx.x == 0)
+    shared.last = atomicAdd(plan.counters + SamplingLaunch::kCounters * index + 1, 1U) == slices - 1;
   __syncthreads();
   if (!shared.last) return;
   __threadfence();
-  finish(plan, row, index, shared, phase);
+  finish(plan, rows, index, shared, phase);
 }
 
 }  // namespace

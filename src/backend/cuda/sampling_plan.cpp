@@ -4,7 +4,7 @@
 
 namespace qwen35::cuda {
 
-void SamplingPlan::add(const float* logits, const SampleRequest& request) {
+void SamplingPlan::add(const float* logits, const SampleRequest& request, bool follows) {
   const SamplerOptions& options = *request.options;
   const std::size_t first = changes_.size();
   if (slots_.size() < request.vocabulary) slots_.resize(request.vocabulary);
@@ -56,7 +56,16 @@ void SamplingPlan::add(const float* logits, const SampleRequest& request) {
   row.repetition_penalty = options.repetition_penalty;
   row.presence_penalty = options.presence_penalty;
   row.frequency_penalty = options.frequency_penalty;
+  const std::size_t index = rows_.size();
+  row.chain_first = static_cast<std::uint32_t>(index);
   rows_.push_back(row);
+  if (!follows) return;
+  const std::uint32_t begin = rows_[index - 1].chain_first;
+  const auto length = static_cast<std::uint32_t>(index + 1 - begin);
+  for (std::size_t i = begin; i <= index; ++i) {
+    rows_[i].chain_first = begin;
+    rows_[i].chain = length;
+  }
 }
 
 /// The token's change, made when it has none yet; nullptr outside the vocabulary. Valid until the next is made.

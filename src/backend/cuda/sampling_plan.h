@@ -41,6 +41,11 @@ struct RowPlan {
   float repetition_penalty = 1;
   float presence_penalty = 0;
   float frequency_penalty = 0;
+  /// Rows that draw one after the other from one generator, the first one's: rows between the first one's index and
+  /// its index + chain. 1: alone.
+  std::uint32_t chain_first = 0;
+  std::uint32_t chain = 1;
+  std::uint32_t unused[2] = {};
 };
 static_assert(sizeof(LogitChange) == 16 && sizeof(RowPlan) % 16 == 0);
 
@@ -51,8 +56,9 @@ class SamplingPlan {
     rows_.clear();
     changes_.clear();
   }
-  /// Adds a row. Tokens outside the vocabulary are passed over.
-  void add(const float* logits, const SampleRequest& request);
+  /// Adds a row. Tokens outside the vocabulary are passed over. `follows`: it draws behind the row before, which there
+  /// must be.
+  void add(const float* logits, const SampleRequest& request, bool follows = false);
   [[nodiscard]] std::span<const RowPlan> rows() const { return rows_; }
   [[nodiscard]] std::span<const LogitChange> changes() const { return changes_; }
 

@@ -32,6 +32,7 @@ struct Case {
   std::vector<TokenId> barred, history, generated;
   RandomState random{};
   std::size_t shift = 0;  ///< floats by which the row misses 16 bytes
+  bool follows = false;   ///< draws where the row before left the generator
 
   [[nodiscard]] SampleRequest request() const {
     return {.options = &options,
@@ -168,13 +169,16 @@ class SamplingTest : public GpuTest {
     std::vector<DeviceSampler::Row> rows;
     for (std::size_t i = 0; i < cases.size(); ++i) {
       ASSERT_TRUE(DeviceSampler::supports(requests[i]));
-      rows.push_back({memory_.as<float>() + i * stride + cases[i].shift, &requests[i]});
+      rows.push_back({memory_.as<float>() + i * stride + cases[i].shift, &requests[i], cases[i].follows});
     }
     sampler_->enqueue(rows, nullptr);
     sampler_->wait();
+    SampleRequest want;
     for (std::size_t i = 0; i < cases.size(); ++i) {
       std::vector<float> scratch = cases[i].logits;
-      SampleRequest want = cases[i].request();
+      const RandomState before = want.random;
+      want = cases[i].request();
+      if (cases[i].follows) want.random = before;
       Sampler::answer(want, scratch);
       ++compared_;
       none_ += want.token < 0 ? 1 : 0;
@@ -219,6 +223,42 @@ TEST_F(SamplingTest, RowsWithOptionsOfTheirOwnGoTogether) {
   for (const std::size_t count : {2UL, 3UL, 7UL, 8UL, 30UL, 64UL, 1UL, 64UL}) {
     std::vector<Case> cases;
     for (std::size_t i = 0; i < count; ++i) cases.push_back(draw.any(1 + draw.below(i % 8 == 0 ? 60000 : 3000)));
+    check_rows(cases);
+    if (HasFailure()) return;
+  }
+}
+
+// What a verification pass asks for: rows of one reply, each drawing where the one before stopped. Greedy rows and rows
+// without a finite logit draw nothing and leave the generator alone.
+TEST_F(SamplingTest, RowsThatFollowOneAnotherDrawInTheirOrder) {
+  Draw draw(7);
+  for (const std::size_t length : {2UL, 3UL, 5UL, 8UL, 33UL, 64UL}) {
+    for (int round = 0; round < (length < 10 ? 12 : 2); ++round) {
+      const std::size_t vocabulary = round % 3 == 0 ? 1 + draw.below(100) : 1 + draw.below(length < 10 ? 30000 : 6000);
+      const Case first = draw.any(vocabulary);
+      std::vector<Case> cases;
+      for (std::size_t i = 0; i < length; ++i) {
+        Case& one = cases.emplace_back(draw.any(vocabulary));
+        if (round % 4 != 0) one.options = first.options;
+        one.follows = i > 0;
+      }
+      check_rows(cases);
+      if (HasFailure()) return;
+    }
+  }
+  // Several chains and rows alone in one launch, of vocabularies of their own.
+  for (int round = 0; round < 6; ++round) {
+    std::vector<Case> cases;
+    while (cases.size() < 60) {
+      const std::size_t length = draw.one_in(3) ? 1 : 1 + draw.below(5);
+      const std::size_t vocabulary = 1 + draw.below(9000);
+      for (std::size_t i = 0; i < length; ++i) {
+        cases.push_back(draw.any(vocabulary));
+        if (draw.one_in(2)) cases.back().options.temperature = 0.8F;
+        cases.back().follows = i > 0;
+      }
+    }
+    cases.resize(60);
     check_rows(cases);
     if (HasFailure()) return;
   }
@@ -289,6 +329,9 @@ TEST_F(SamplingTest, RefusesWhatItCannotDo) {
   }
   EXPECT_THROW(sampler_->enqueue(rows, nullptr), Error);
   EXPECT_THROW(sampler_->enqueue({}, nullptr), Error);
+  rows[0].follows = true;
+  EXPECT_THROW(sampler_->enqueue(std::span(rows).first(2), nullptr), Error);
+  rows[0].follows = false;
   const SamplerOptions all{.top_k = 0};
   requests[0].options = &all;
   EXPECT_THROW(sampler_->enqueue(std::span(rows).first(1), nullptr), Error);
@@ -361,6 +404,19 @@ TEST(SamplingPlanTest, ATokenHasOneChangeWithAllThatHappensToIt) {
   }
   plan.clear();
   EXPECT_TRUE(plan.rows().empty());
+}
+
+TEST(SamplingPlanTest, RowsThatFollowOneAnotherAreAChain) {
+  SamplingPlan plan;
+  const SamplerOptions options;
+  const SampleRequest request{.options = &options, .vocabulary = 10};
+  for (const bool follows : {false, false, true, true, false, true}) plan.add(nullptr, request, follows);
+  const std::vector<std::uint32_t> firsts{0, 1, 1, 1, 4, 4};
+  const std::vector<std::uint32_t> lengths{1, 3, 3, 3, 2, 2};
+  for (std::size_t i = 0; i < firsts.size(); ++i) {
+    EXPECT_EQ(plan.rows()[i].chain_first, firsts[i]) << i;
+    EXPECT_EQ(plan.rows()[i].chain, lengths[i]) << i;
+  }
 }
 
 }  // namespace
