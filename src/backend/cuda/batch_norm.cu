@@ -4,7 +4,7 @@
 #include "backend/cuda/batch_product.h"
 #include "backend/cuda/decode_gather.cuh"
 #include "backend/cuda/device.h"
-#include "backend/cuda/launch.h"
+#include "backend/cuda/launch.cuh"
 
 namespace qwen35::cuda {
 namespace {
@@ -84,11 +84,8 @@ void launch_norm(const DecodeArgs* pass, const BatchNorm& norm, std::uint32_t gr
   const std::uint32_t batches = hidden / 64;
   const std::uint32_t threads = std::min(kNormThreads, std::max(batches, 1U) * kLanes);
   const std::size_t bytes = ((batches + 3) / 4 * 4 + hidden) * sizeof(float);
-  if (bytes > 48 * 1024)
-    check(cudaFuncSetAttribute(norm_rows, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes)),
-          "preparing a norm");
-  check(launch(norm_rows, dim3(groups * kGroupRows), dim3(threads), bytes, stream, early, pass, norm),
-        "starting a norm");
+  allow_shared(norm_rows, bytes, "preparing a norm");
+  launch(norm_rows, dim3(groups * kGroupRows), dim3(threads), bytes, stream, early, "starting a norm", pass, norm);
 }
 
 }  // namespace qwen35::cuda

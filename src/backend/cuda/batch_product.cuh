@@ -9,7 +9,7 @@
 #include "backend/cuda/batch_copy.cuh"
 #include "backend/cuda/batch_product.h"
 #include "backend/cuda/decode_pass.cuh"
-#include "backend/cuda/launch.h"
+#include "backend/cuda/launch.cuh"
 
 namespace qwen35::cuda {
 

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "../random.h"
 #include "backend/cuda/batch_norm.h"
 #include "backend/cuda/batch_product.h"
 #include "backend/cuda/decode_link.cuh"
@@ -99,18 +100,18 @@ constexpr std::uint32_t kPadding = 6;  // of a row of results
 struct Activations {
   Activations(std::uint32_t columns, unsigned seed)
       : values(std::size_t{kPassRows} * columns), words(std::size_t{kPassRows} * padded_to_units(columns)) {
-    const std::vector<float> normal = normal_values(values.size(), seed);
+    const std::vector<float> normal = random_floats(values.size(), seed);
     for (std::uint32_t row = 0; row < kPassRows; ++row) {
       for (std::uint32_t k = 0; k < columns; ++k) {
         const float x = normal[std::size_t{row} * columns + k];
         const std::uint16_t high = half_of(x);
-        const std::uint16_t low = half_of(double{x} - half_to_float(high));
+        const std::uint16_t low = half_of(double{x} - f16_to_float(high));
         const std::uint32_t step = k / 16;
         const std::size_t word = std::size_t{row / 8} * 8 * padded_to_units(columns) +
                                  ((step * 8 + row % 8) * 4 + k % 8 / 2) * 4 + k % 16 / 8 * 2;
         words[word] |= std::uint32_t{high} << (16 * (k % 2));
         words[word + 1] |= std::uint32_t{low} << (16 * (k % 2));
-        values[std::size_t{row} * columns + k] = double{half_to_float(high)} + half_to_float(low);
+        values[std::size_t{row} * columns + k] = double{f16_to_float(high)} + f16_to_float(low);
       }
     }
   }
@@ -124,8 +125,8 @@ struct Activations {
 double value_of(const std::vector<std::uint32_t>& words, std::uint32_t columns, std::uint32_t row, std::uint32_t k) {
   const std::size_t word = std::size_t{row / 8} * 8 * Activations::padded_to_units(columns) +
                            ((k / 16 * 8 + row % 8) * 4 + k % 8 / 2) * 4 + k % 16 / 8 * 2;
-  return double{half_to_float(static_cast<std::uint16_t>(words[word] >> (16 * (k % 2))))} +
-         half_to_float(static_cast<std::uint16_t>(words[word + 1] >> (16 * (k % 2))));
+  return double{f16_to_float(static_cast<std::uint16_t>(words[word] >> (16 * (k % 2))))} +
+         f16_to_float(static_cast<std::uint16_t>(words[word + 1] >> (16 * (k % 2))));
 }
 
 class BatchProducts : public testing::Test {
@@ -355,9 +356,9 @@ TEST_F(BatchProducts, GateAndUpBecomeTheActivationsOfDown) {
 
 TEST_F(BatchProducts, ANormAddsWhatAProductHasLeft) {
   for (const std::uint32_t hidden : {64U, 192U, 1024U}) {
-    const std::vector<float> x = normal_values(std::size_t{kPassRows} * hidden, 1);
-    const std::vector<float> strands = normal_values(std::size_t{kStrands} * kPassRows * hidden, 2);
-    const std::vector<float> norm = normal_values(hidden, 3);
+    const std::vector<float> x = random_floats(std::size_t{kPassRows} * hidden, 1);
+    const std::vector<float> strands = random_floats(std::size_t{kStrands} * kPassRows * hidden, 2);
+    const std::vector<float> norm = random_floats(hidden, 3);
     const DeviceMemory out = upload(strands);
     const DeviceMemory weights = upload(norm);
     const std::uint32_t units = (hidden + kUnitColumns - 1) / kUnitColumns;
