@@ -48,8 +48,8 @@ void batch_mix(const DecodeArgs* pass, const DeviceModel& model, std::uint32_t l
   launch(attention_kernel(s), dim3(blocks), kMixThreads, AttentionMemory(s).bytes, stream, grid.early,
          "starting a full layer's mixer", pass, s, l);
   if (!grid.combine) return;
-  launch(Shape08B::is(s) ? batch_combine<Shape08B> : batch_combine<ModelSizes>, dim3(s.heads, grid.rows),
-         kCombineThreads, 0, stream, grid.early, "adding up a full layer's splits", pass, s, l.out.units);
+  launch(Shape08B::is(s) ? batch_combine<Shape08B> : batch_combine<ModelSizes>, dim3(s.heads, grid.rows), kThreads, 0,
+         stream, grid.early, "adding up a full layer's splits", pass, s, l.out.units);
 }
 
 }  // namespace qwen35::cuda
