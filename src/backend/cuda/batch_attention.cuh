@@ -209,7 +209,7 @@ __device__ __forceinline__ void batch_attention_item(const DecodeArgs& args, con
   __syncthreads();
 
   // Queries, times head_dim^-0.5 and into powers of two; new keys and values into their page.
-  wait_for_kernel_before();
+  wait_for_previous();
   const auto* const in = static_cast<const float*>(args.buffers.in[0]);
   const auto input = [&](std::uint32_t t, std::uint32_t from) {
     return in + std::size_t{sequence.first + t} * args.buffers.in_floats + from;
@@ -381,7 +381,7 @@ __global__ void __launch_bounds__(kMixThreads, 2)
   extern __shared__ __align__(128) std::uint8_t memory[];
   const auto& s = sizes_as<Shape>(sizes);
   const DecodeArgs& args = *pass;
-  let_next_kernel_start();
+  let_next_begin();
   const AttentionMemory at(sizes);
   const AttentionItems items(args, s, threadIdx.x % kLanes);
 #pragma unroll 1
@@ -389,7 +389,7 @@ __global__ void __launch_bounds__(kMixThreads, 2)
     batch_attention_item<Shape, k32>(args, sizes, layer, at, memory, items.find(args, s, i));
     __syncthreads();  // the block's memory is written again
   }
-  wait_for_kernel_before();  // a block that had no item
+  wait_for_previous();  // a block that had no item
   zero_rest(args, s.heads * s.head_dim, layer.out.units, blockIdx.x, gridDim.x);
 }
 
@@ -406,7 +406,7 @@ __global__ void __launch_bounds__(kThreads)
   __shared__ float across[2 * kWarps];  // maxima, totals
   const auto& s = sizes_as<Shape>(sizes);
   const DecodeArgs& args = *pass;
-  let_next_kernel_start();
+  let_next_begin();
   const std::uint32_t head = blockIdx.x;
   const std::uint32_t row = blockIdx.y;
   if (row >= args.rows) return;
@@ -423,7 +423,7 @@ __global__ void __launch_bounds__(kThreads)
   const auto* const gates =
       reinterpret_cast<const float2*>(static_cast<const float*>(args.buffers.in[0]) +
                                       std::size_t{row} * args.buffers.in_floats + (2 * head + 1) * s.head_dim);
-  wait_for_kernel_before();
+  wait_for_previous();
 
   const float2 gate = thread < pairs ? __ldcg(gates + thread) : make_float2(0, 0);
   float most = -CUDART_INF_F;
