@@ -99,8 +99,7 @@ struct AttentionItem {
   std::uint32_t splits;
 };
 
-template <typename Shape>
-__device__ __forceinline__ std::uint32_t splits_of(const Shape&, const SequenceView& sequence) {
+__device__ __forceinline__ std::uint32_t splits_of(const SequenceView& sequence) {
   return (sequence.position + sequence.count - 1) / kSplitKeys + 1;
 }
 
@@ -112,7 +111,7 @@ struct AttentionItems {
   __device__ AttentionItems(const DecodeArgs& args, const Shape& s, std::uint32_t lane) {
     static_assert(kPassRows == 2 * kLanes);
     const auto items = [&](std::uint32_t i) {
-      return i < args.sequences ? splits_of(s, args.sequence[i]) * s.kv_heads : 0;
+      return i < args.sequences ? splits_of(args.sequence[i]) * s.kv_heads : 0;
     };
     first = items(2 * lane);
     both = first + items(2 * lane + 1);
@@ -135,7 +134,7 @@ struct AttentionItems {
       ++index;
     }
     const SequenceView& sequence = args.sequence[index];
-    return {sequence, rest % s.kv_heads, rest / s.kv_heads, splits_of(s, sequence)};
+    return {sequence, rest % s.kv_heads, rest / s.kv_heads, splits_of(sequence)};
   }
 
  private:
@@ -210,7 +209,7 @@ __device__ __forceinline__ void batch_attention_item(const DecodeArgs& args, con
   __syncthreads();
 
   // Queries, times head_dim^-0.5 and into powers of two; new keys and values into their page.
-  wait_for_kernel_before();
+  wait_for_previous();
   const auto* const in = static_cast<const float*>(args.buffers.in[0]);
   const auto input = [&](std::uint32_t t, std::uint32_t from) {
     return in + std::size_t{sequence.first + t} * args.buffers.in_floats + from;
@@ -382,7 +381,7 @@ __global__ void __launch_bounds__(kMixThreads, 2)
   extern __shared__ __align__(128) std::uint8_t memory[];
   const auto& s = sizes_as<Shape>(sizes);
   const DecodeArgs& args = *pass;
-  let_next_kernel_start();
+  let_next_begin();
   const AttentionMemory at(sizes);
   const AttentionItems items(args, s, threadIdx.x % kLanes);
 #pragma unroll 1
@@ -390,83 +389,90 @@ __global__ void __launch_bounds__(kMixThreads, 2)
     batch_attention_item<Shape, k32>(args, sizes, layer, at, memory, items.find(args, s, i));
     __syncthreads();  // the block's memory is written again
   }
-  wait_for_kernel_before();  // a block that had no item
+  wait_for_previous();  // a block that had no item
   zero_rest(args, s.heads * s.head_dim, layer.out.units, blockIdx.x, gridDim.x);
 }
 
-inline constexpr std::uint32_t kCombineThreads = 128;
-
 /// A head of a row: the splits' sums, each times how much its largest score lags behind the largest of all, then the
-/// gate. In the order of combine_item: split i is with strand i % 64, strands go by fours, and so on.
+/// gate. In the order of combine_item: split i is with strand i % 64, strands are added by fours, the fours in order.
 template <typename Shape>
-__global__ void __launch_bounds__(kCombineThreads)
+__global__ void __launch_bounds__(kThreads)
     batch_combine(const DecodeArgs* __restrict__ pass, const __grid_constant__ ModelSizes sizes, std::uint32_t units) {
   constexpr std::uint32_t kStrands = kThreads / 8;
-  __shared__ float across[kWarps];
-  __shared__ float maxima[kCombineThreads / kLanes];
+  constexpr std::uint32_t kFours = kStrands / 4;
+  constexpr std::uint32_t kMostPairs = 128;
+  static_assert(kFours == kWarps);
+  __shared__ float2 sums[kFours * kMostPairs];
+  __shared__ float across[2 * kWarps];  // maxima, totals
   const auto& s = sizes_as<Shape>(sizes);
   const DecodeArgs& args = *pass;
-  let_next_kernel_start();
+  let_next_begin();
   const std::uint32_t head = blockIdx.x;
   const std::uint32_t row = blockIdx.y;
   if (row >= args.rows) return;
   const SequenceView& sequence = args.sequence[args.sequence_of[row]];
-  if (splits_of(s, sequence) == 1) return;  // it is done
+  if (splits_of(sequence) == 1) return;  // it is done
   const std::uint32_t splits = (sequence.position + row - sequence.first) / kSplitKeys + 1;
   const std::size_t base = std::size_t{row * s.heads + head} * args.splits;
   const std::uint32_t thread = threadIdx.x;
   const std::uint32_t lane = thread % kLanes;
   const std::uint32_t warp = thread / kLanes;
-  const auto* const scale = reinterpret_cast<const float2*>(args.buffers.scale[0]) + base;
-  wait_for_kernel_before();
-
-  float most = -CUDART_INF_F;
-  for (std::uint32_t split = thread; split < splits; split += kCombineThreads)
-    most = fmaxf(most, __ldcg(scale + split).x);
-  most = warp_max(most);
-  if (lane == 0) maxima[warp] = most;
-  __syncthreads();
-  most = maxima[0];
-  for (std::uint32_t i = 1; i < kCombineThreads / kLanes; ++i) most = fmaxf(most, maxima[i]);
-  for (std::uint32_t i = warp; i < kWarps; i += kCombineThreads / kLanes) {
-    float total = 0;
-    for (std::uint32_t split = i * kLanes + lane; split < splits; split += kThreads) {
-      const float2 one = __ldcg(scale + split);
-      total += exp2f(one.x - most) * one.y;
-    }
-    total = warp_sum(total);
-    if (lane == 0) across[i] = total;
-  }
-  __syncthreads();
-  float weights = 0;
-  for (std::uint32_t i = 0; i < kWarps; ++i) weights += across[i];
-
   const std::uint32_t pairs = s.head_dim / 2;
-  const float* const in = static_cast<const float*>(args.buffers.in[0]) + std::size_t{row} * args.buffers.in_floats;
+  const auto* const scale = reinterpret_cast<const float2*>(args.buffers.scale[0]) + base;
   const auto* const part = reinterpret_cast<const float2*>(args.buffers.part[0]) + base * pairs;
-  for (std::uint32_t pair = thread; pair < pairs; pair += kCombineThreads) {
-    const float2 gate = __ldcg(reinterpret_cast<const float2*>(in + (2 * head + 1) * s.head_dim) + pair);
-    float2 value = make_float2(0, 0);
+  const auto* const gates =
+      reinterpret_cast<const float2*>(static_cast<const float*>(args.buffers.in[0]) +
+                                      std::size_t{row} * args.buffers.in_floats + (2 * head + 1) * s.head_dim);
+  wait_for_previous();
+
+  const float2 gate = thread < pairs ? __ldcg(gates + thread) : make_float2(0, 0);
+  float most = -CUDART_INF_F;
+  for (std::uint32_t split = thread; split < splits; split += kThreads) most = fmaxf(most, __ldcg(scale + split).x);
+  most = warp_max(most);
+  if (lane == 0) across[warp] = most;
+  __syncthreads();
+  most = across[0];
+  for (std::uint32_t i = 1; i < kWarps; ++i) most = fmaxf(most, across[i]);
+
+  float total = 0;
+  for (std::uint32_t split = thread; split < splits; split += kThreads) {
+    const float2 one = __ldcg(scale + split);
+    total += exp2f(one.x - most) * one.y;
+  }
+  total = warp_sum(total);
+  if (lane == 0) across[kWarps + warp] = total;
+
+  const std::uint32_t pair = thread % pairs;
+  for (std::uint32_t four = thread / pairs; four < kFours; four += kThreads / pairs) {
+    float2 strand[4];
+#pragma unroll
+    for (std::uint32_t k = 0; k < 4; ++k) strand[k] = make_float2(0, 0);
 #pragma unroll 2
-    for (std::uint32_t first = 0; first < min(splits, kStrands); first += 4) {
-      float2 strand[4];
+    for (std::uint32_t first = 4 * four; first < splits; first += kStrands) {
 #pragma unroll
       for (std::uint32_t k = 0; k < 4; ++k) {
-        strand[k] = make_float2(0, 0);
-        for (std::uint32_t split = first + k; split < splits; split += kStrands) {
-          const float times = exp2f(__ldcg(scale + split).x - most);
-          const float2 one = __ldcg(part + std::size_t{split} * pairs + pair);
-          strand[k].x += times * one.x;
-          strand[k].y += times * one.y;
-        }
+        if (first + k >= splits) continue;
+        const float times = exp2f(__ldcg(scale + first + k).x - most);
+        const float2 one = __ldcg(part + std::size_t{first + k} * pairs + pair);
+        strand[k].x += times * one.x;
+        strand[k].y += times * one.y;
       }
-      value.x += (strand[0].x + strand[1].x) + (strand[2].x + strand[3].x);
-      value.y += (strand[0].y + strand[1].y) + (strand[2].y + strand[3].y);
     }
-    group_of(args.buffers.act_mixed, units, row)
-        .put(row % kGroupRows, head * pairs + pair,
-             make_float2(value.x / weights * sigmoid(gate.x), value.y / weights * sigmoid(gate.y)));
+    sums[four * pairs + pair] = make_float2((strand[0].x + strand[1].x) + (strand[2].x + strand[3].x),
+                                            (strand[0].y + strand[1].y) + (strand[2].y + strand[3].y));
   }
+  __syncthreads();
+  if (thread >= pairs) return;
+  float2 value = make_float2(0, 0);
+  float weights = 0;
+  for (std::uint32_t i = 0; i < kFours; ++i) {
+    value.x += sums[i * pairs + thread].x;
+    value.y += sums[i * pairs + thread].y;
+    weights += across[kWarps + i];
+  }
+  group_of(args.buffers.act_mixed, units, row)
+      .put(row % kGroupRows, head * pairs + thread,
+           make_float2(value.x / weights * sigmoid(gate.x), value.y / weights * sigmoid(gate.y)));
 }
 
 }  // namespace qwen35::cuda

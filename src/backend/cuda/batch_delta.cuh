@@ -79,7 +79,7 @@ __global__ void __launch_bounds__(kMixThreads, 2)
   extern __shared__ __align__(128) std::uint8_t memory[];
   const auto& s = sizes_as<Shape>(sizes);
   const DecodeArgs& args = *pass;
-  let_next_kernel_start();
+  let_next_begin();
   const SequenceView sequence = args.sequence[blockIdx.y];
   if (sequence.count == 0) return;  // fewer sequences; asked of what is loaded anyway
   const std::uint32_t count = sequence.count;
@@ -150,7 +150,7 @@ __global__ void __launch_bounds__(kMixThreads, 2)
   };
   load_taps(0);
 
-  wait_for_kernel_before();
+  wait_for_previous();
   float* const values = reinterpret_cast<float*>(memory);     // tokens × channels: q, k, v
   float* const results = values + count * channels;           // tokens × value_dim
   float* const output_gates = results + count * s.value_dim;  // tokens × value_dim: silu(z)
@@ -192,13 +192,10 @@ __global__ void __launch_bounds__(kMixThreads, 2)
   for (std::uint32_t i = z_first; i < count * s.value_dim; i += kMixThreads)
     output_gates[i] = silu(i == z_first ? z : load_z(i));
   if (warp == kMixWarps - 1 && lane < count) {
-    const float bias = __ldg(layer.dt_bias + head);
-    const float rate = __ldg(layer.decay + head);
-    const float b = input(lane, s.conv_channels() + head);
-    const float a = input(lane, s.conv_channels() + s.value_heads + head) + bias;
-    const float softplus = a > 20 ? a : log1pf(expf(a));
-    gates[2 * lane] = sigmoid(b);
-    gates[2 * lane + 1] = expf(-rate * softplus);
+    const float2 both = delta_gates(layer, head, input(lane, s.conv_channels() + head),
+                                    input(lane, s.conv_channels() + s.value_heads + head));
+    gates[2 * lane] = both.x;
+    gates[2 * lane + 1] = both.y;
   }
   __syncthreads();
 

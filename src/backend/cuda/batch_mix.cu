@@ -38,18 +38,23 @@ void batch_mix(const DecodeArgs* pass, const DeviceModel& model, std::uint32_t l
   const ModelSizes& s = model.sizes;
   const DeviceLayer& l = model.layers[layer];
   if (l.linear) {
-    launch(linear_kernel(s), dim3(s.value_heads, grid.rows), kMixThreads, linear_floats(s) * 4, stream, grid.early,
+    const MixKernel kernel = linear_kernel(s);
+    const std::uint32_t shared = linear_floats(s) * 4;
+    allow_shared(kernel, shared, "preparing a linear layer's mixer");
+    launch(kernel, dim3(s.value_heads, grid.rows), kMixThreads, shared, stream, grid.early,
            "starting a linear layer's mixer", pass, s, l);
     return;
   }
   // Two blocks a multiprocessor; without several splits there are no more items than rows and KV heads.
   const std::uint32_t most = 2 * grid.multiprocessors;
   const std::uint32_t blocks = grid.combine ? most : std::min(most, grid.rows * s.kv_heads);
-  launch(attention_kernel(s), dim3(blocks), kMixThreads, AttentionMemory(s).bytes, stream, grid.early,
-         "starting a full layer's mixer", pass, s, l);
+  const MixKernel kernel = attention_kernel(s);
+  const std::uint32_t shared = AttentionMemory(s).bytes;
+  allow_shared(kernel, shared, "preparing a full layer's mixer");
+  launch(kernel, dim3(blocks), kMixThreads, shared, stream, grid.early, "starting a full layer's mixer", pass, s, l);
   if (!grid.combine) return;
-  launch(Shape08B::is(s) ? batch_combine<Shape08B> : batch_combine<ModelSizes>, dim3(s.heads, grid.rows),
-         kCombineThreads, 0, stream, grid.early, "adding up a full layer's splits", pass, s, l.out.units);
+  launch(Shape08B::is(s) ? batch_combine<Shape08B> : batch_combine<ModelSizes>, dim3(s.heads, grid.rows), kThreads, 0,
+         stream, grid.early, "adding up a full layer's splits", pass, s, l.out.units);
 }
 
 }  // namespace qwen35::cuda
