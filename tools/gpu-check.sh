@@ -117,7 +117,7 @@ if [ -z "$only" ] || [ "$only" = sanitizer ]; then
   if [ -z "$sanitizer" ]; then
     say "skipped the sanitizer: no compute-sanitizer in PATH or /usr/local/cuda/bin"
   else
-    few='Reference.TinyCuda:Kinds/VerifyRules.Keep*:Kinds/BatchRules.More*:Kinds/SnapshotTest.SamplingGoes*'
+    few='Reference.TinyCuda:Kinds/VerifyRules.Keep*:Kinds/VerifyRules.Tokens*:Kinds/BatchRules.More*:Kinds/SnapshotTest.SamplingGoes*'
     step memcheck 100 "$sanitizer" --tool memcheck --error-exitcode 9 "$build/tests/backend/backend_test" --gtest_filter="$few"
     # Looks at shared memory alone, and follows every access to it: tests made small for it, kernel by kernel.
     race() {

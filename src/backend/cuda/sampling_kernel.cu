@@ -392,6 +392,7 @@ __device__ void finish(const SamplingLaunch& plan, const RowPlan* rows, std::uin
         weight_of(logit_of(draw.sorted[threadIdx.x]), logit_of(draw.sorted[0]), row.temperature);
   }
   __syncthreads();
+  Word left = 0;  // of all weights, where the first warp is
   if (threadIdx.x < 32) {
     if (threadIdx.x == 0) {
       plan.counters[SamplingLaunch::kCounters * index] = 0;
@@ -399,16 +400,14 @@ __device__ void finish(const SamplingLaunch& plan, const RowPlan* rows, std::uin
     }
     if (!draws) {
       if (threadIdx.x == 0) tell(plan, index, count > 0 ? id_of(draw.sorted[0]) : kNoToken, 0);
-      draw.total = 0;
     } else {
-      const Word left = cut(row, count, draw.weights);
+      left = cut(row, count, draw.weights);
       if (row.chain == 1) {
         Word random[4] = {row.random[0], row.random[1], row.random[2], row.random[3]};
         const Drawn drawn = draw_below(left, random);
         const std::uint32_t token = token_at(draw, count, drawn.rest, [](const Word* at) { return *at; });
         if (threadIdx.x == 0) tell(plan, index, token, drawn.draws);
       }
-      draw.total = left;
     }
   }
   if (row.chain == 1) return;
@@ -417,7 +416,7 @@ __device__ void finish(const SamplingLaunch& plan, const RowPlan* rows, std::uin
   __syncthreads();
   auto& out = *reinterpret_cast<Candidates*>(candidates_of(plan, index));
   if (threadIdx.x == 0) {
-    out.total = draw.total;
+    out.total = left;
     out.count = count;
   }
   if (threadIdx.x < count && draws) {
