@@ -238,7 +238,7 @@ int run(int argc, char** argv) {
       }
     }
     if (design != "graph" && design != "launches" && !decoder.trace().empty()) {
-      for (const std::uint32_t count : {1U, decoder.few()}) {
+      for (const std::uint32_t count : {1U, 2U, decoder.few()}) {
         (void)time_passes(model, decoder, 1, count, 0, true, nullptr);
         print_trace(count, decoder.trace());
       }

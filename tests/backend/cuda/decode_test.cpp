@@ -181,7 +181,7 @@ Left run(const RandomModel& random, const DeviceInfo& info, const char* design, 
       if (random.has_head()) wanted.push_back(static_cast<std::uint32_t>(tokens.size() - 1));
     }
     const DeviceMemory logits = poisoned(std::max<std::size_t>(wanted.size(), 1) * s.vocabulary * sizeof(float));
-    decoder.forward(views, tokens, wanted, logits.as<float>(), nullptr);
+    decoder.forward(views, tokens, wanted, logits.as<float>(), cudaStreamPerThread);
     check(cudaDeviceSynchronize(), "running a decode pass");
     if (random.has_head()) keep(logits);
   }
@@ -190,7 +190,7 @@ Left run(const RandomModel& random, const DeviceInfo& info, const char* design, 
   }
   const DeviceMemory again = poisoned(states[0].after.bytes());
   views[0].s_out = again.as<float>();
-  decoder.replay(views[0], nullptr);
+  decoder.replay(views[0], cudaStreamPerThread);
   check(cudaDeviceSynchronize(), "computing a state again");
   EXPECT_TRUE(same_bits(download<std::uint8_t>(again), download<std::uint8_t>(states[0].after)))
       << design << ": a state that is computed again";
