@@ -132,6 +132,7 @@ if [ -z "$only" ] || [ "$only" = sanitizer ]; then
     race products 40 '*CudaProductGates.Brief*'
     race decode-tiny 30 'CudaDecode.BriefTiny*'
     race decode-full 60 'CudaDecode.BriefFull*'
+    race decode-one 60 'CudaDecode.BriefOne*'
   fi
 fi
 

@@ -146,18 +146,20 @@ struct TestState {
 /// Bytes of everything that passes leave.
 using Left = std::vector<std::uint8_t>;
 
-/// A decoder and the conversations it goes through: one over the border of two splits of keys, then several in a pass
-/// that a persistent kernel takes, then more than it takes, then a state computed again.
-Left run(const RandomModel& random, const DeviceInfo& info, const char* design, bool brief) {
+/// Passes one after the other: tokens of state 0, of state 1 ….
+using Passes = std::vector<std::vector<std::uint32_t>>;
+
+/// What `passes` leave. State 0 begins just before a border of two splits of keys, state 1 before one of two pages. At
+/// the end what the last pass made of state 0 is computed again.
+Left run(const RandomModel& random, const DeviceInfo& info, const char* design, const Passes& passes) {
   const ModelSizes& s = random.model.sizes;
   setenv("QWEN35_CUDA_DECODE", design, 1);
   Decoder decoder(random.model, info);
   unsetenv("QWEN35_CUDA_DECODE");
   std::vector<TestState> states;
-  for (std::uint32_t i = 0; i < (brief ? 9U : 20U); ++i) states.emplace_back(s, i == 0 ? 127 : i == 1 ? 62 : 0);
-  std::vector<std::vector<std::uint32_t>> passes{{1}, {1}, {1, 2, 3}, std::vector<std::uint32_t>(states.size(), 1)};
-  if (!brief) passes.insert(passes.begin() + 2, {{8}, {1, 2, 5}, {4, 4}, {1, 1, 1, 1, 1, 1, 1, 1}});
-  passes.push_back({brief ? 3U : 7U});
+  for (const auto& counts : passes) {
+    while (states.size() < counts.size()) states.emplace_back(s, states.empty() ? 127 : states.size() == 1 ? 62 : 0);
+  }
 
   Left left;
   const auto keep = [&](const DeviceMemory& memory) {
@@ -205,31 +207,38 @@ Left run(const RandomModel& random, const DeviceInfo& info, const char* design, 
 
 class CudaDecode : public GpuTest {
  protected:
-  /// `brief`: as little as shows a race, on two blocks.
-  static void expect_same(const ModelSizes& sizes, const Format& format, bool brief) {
+  /// Single steps must leave what the persistent kernel leaves, on `multiprocessors` (0: all there are), and on
+  /// `others` again.
+  static void expect_same(const ModelSizes& sizes, const Format& format, const Passes& passes, int multiprocessors,
+                          int others) {
     SCOPED_TRACE("hidden " + std::to_string(sizes.hidden) + ", " + std::to_string(format.bits) + " bits");
     const RandomModel random(sizes, format);
     DeviceInfo info = device_info();
-    if (brief) info.multiprocessors = 2;
-    const Left persistent = run(random, info, "persistent", brief);
-    EXPECT_TRUE(same_bits(persistent, run(random, info, "graph", brief))) << "kernels of single steps";
-    if (brief) return;
-    info.multiprocessors = 5;
-    EXPECT_TRUE(same_bits(persistent, run(random, info, "persistent", brief))) << "five blocks";
-    EXPECT_TRUE(same_bits(persistent, run(random, info, "graph", brief))) << "five blocks, single steps";
+    if (multiprocessors != 0) info.multiprocessors = multiprocessors;
+    const Left persistent = run(random, info, "persistent", passes);
+    EXPECT_TRUE(same_bits(persistent, run(random, info, "graph", passes))) << "single steps";
+    if (others == 0) return;
+    info.multiprocessors = others;
+    EXPECT_TRUE(same_bits(persistent, run(random, info, "persistent", passes))) << others << " blocks";
+    EXPECT_TRUE(same_bits(persistent, run(random, info, "graph", passes))) << others << " blocks, single steps";
   }
 };
 
 TEST_F(CudaDecode, TheSameBitsInEveryDesignOnAnyNumberOfBlocks) {
+  const std::vector<std::uint32_t> twenty(20, 1);
+  const Passes passes{{1}, {1}, {8}, {1, 2, 5}, {4, 4}, {1, 1, 1, 1, 1, 1, 1, 1}, twenty, {7}};
   for (const Format& format : {Format{16, 0}, Format{4, 64}, Format{5, 64}, Format{8, 64}, Format{6, 32}}) {
-    expect_same(tiny(), format, false);
-    expect_same(full(), format, false);
+    expect_same(tiny(), format, passes, 0, 5);
+    expect_same(full(), format, passes, 0, 5);
   }
 }
 
-// What the race checker runs: two blocks, few passes.
-TEST_F(CudaDecode, BriefTinyShape) { expect_same(tiny(), {4, 32}, true); }
-TEST_F(CudaDecode, BriefFullShape) { expect_same(full(), {4, 64}, true); }
+// What the race checker runs: few passes, and where it can be few blocks.
+Passes brief_passes() { return {{1}, {1, 2, 3}, {1, 1, 1, 1, 1, 1, 1, 1, 1}, {3}}; }
+TEST_F(CudaDecode, BriefTinyShape) { expect_same(tiny(), {4, 32}, brief_passes(), 2, 0); }
+TEST_F(CudaDecode, BriefFullShape) { expect_same(full(), {4, 64}, brief_passes(), 2, 0); }
+// One token has mixers of its own where there is a block for each of their items.
+TEST_F(CudaDecode, BriefOneToken) { expect_same(full(), {4, 64}, {{1}, {1}}, 0, 0); }
 
 }  // namespace
 }  // namespace qwen35::cuda
