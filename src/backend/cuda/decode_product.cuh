@@ -234,10 +234,11 @@ __device__ __forceinline__ void run_stages(const Matrix& m, std::uint32_t per_ti
 #if defined(QWEN35_BULK_COPY)
     const std::uint32_t part = warp % kStageUnits * kUnitBytes;
     std::uint32_t stage = warp / kStageUnits;
-    // Two units at a time where they meet the same columns: their products do not wait for each other.
-    if (per_tile == kStageUnits) {
+    // Two units at a time where they meet the same columns: their products do not wait for each other. A warp holds two
+    // stages then, which a ring of two does not have.
+    if (per_tile == kStageUnits) group_sums.load(x, warp % kStageUnits, lane);
+    if (per_tile == kStageUnits && ring.log2 > 1) {
       const std::uint32_t block = warp % kStageUnits;
-      group_sums.load(x, block, lane);
 #pragma unroll 1
       for (; stage + kStep < stages; stage += 2 * kStep) {
         const std::uint8_t* const first = ring.take(stage0 + stage) + part;
