@@ -119,7 +119,7 @@ struct Decoder::Impl {
     // Behind the activations of `in` and `out`: nothing else is there from one layer's `down` to its own.
     const std::uint32_t before = fragment_words(rows, std::max(s.hidden, s.z_floats()));
     const bool fetched = Shape08B::is(s);
-    if (fetched) words = std::max(words, before + ahead_floats(rows));
+    if (fetched) words = std::max({words, before + ahead_floats(rows), attention_row_words<Shape08B>(rows)});
     l.scratch = take(words * 4);
     if (fetched) l.ahead = l.scratch + before * 4;
     const std::uint32_t tile = kTileRows * rows * (widest / kUnitColumns);

@@ -85,7 +85,6 @@ template <typename C>
 __device__ __forceinline__ void gather_norm(const Block<C>& b, bool first, const Link<C::kPersistent>& delta,
                                             const float* norm, std::uint32_t units, const float* from, float* to) {
   const auto& s = b.sizes();
-  constexpr int kEach = C::kFixed && C::kRows == 1 ? 1024 / 64 / kWarps : 8;
   const std::uint32_t pairs = s.hidden / 2;
   const std::uint32_t batches = s.hidden / 64;
   const auto fragments = b.fragments();
@@ -102,30 +101,47 @@ __device__ __forceinline__ void gather_norm(const Block<C>& b, bool first, const
       weights[j] = __ldg(reinterpret_cast<const float2*>(norm) +
                          (b.warp + kWarps * static_cast<std::uint32_t>(j)) * 32 + b.lane);
   }
-  for (std::uint32_t begin = b.warp; begin < all; begin += kWarps * kEach) {
-    std::uint32_t pair[kEach];
-    float2 added[kEach];
+  // A warp has as many batches as there are rows, at the 0.8B width; all are to be on their way at once.
+  const auto take = [&](auto each) {
+    constexpr int kEach = each();
+    for (std::uint32_t begin = b.warp; begin < all; begin += kWarps * kEach) {
+      std::uint32_t pair[kEach];
+      float2 added[kEach];
 #pragma unroll
-    for (int j = 0; j < kEach; ++j) {
-      // What is not there is asked for in the place of the first, and not used.
-      const std::uint32_t batch = begin + kWarps * static_cast<std::uint32_t>(j);
-      pair[j] = b.row0 * pairs + (batch < all ? batch : begin) * 32 + b.lane;  // rows lie one behind the other
-      added[j] = make_float2(0, 0);
-    }
-    if (!first) delta.load(pair, added);
+      for (int j = 0; j < kEach; ++j) {
+        // What is not there is asked for in the place of the first, and not used.
+        const std::uint32_t batch = begin + kWarps * static_cast<std::uint32_t>(j);
+        pair[j] = b.row0 * pairs + (batch < all ? batch : begin) * 32 + b.lane;  // rows lie one behind the other
+        added[j] = make_float2(0, 0);
+      }
+      if (!first) delta.load(pair, added);
 #pragma unroll
-    for (int j = 0; j < kEach; ++j) {
-      const std::uint32_t batch = begin + kWarps * static_cast<std::uint32_t>(j);
-      if (batch >= all) continue;
-      const std::uint32_t at = batch * 32 + b.lane;
-      float2 value = C::kPersistent ? x[at] : __ldcg(reinterpret_cast<const float2*>(from) + pair[j]);
-      value.x += added[j].x;
-      value.y += added[j].y;
-      x[at] = value;
-      if (!C::kPersistent && to != nullptr && b.block == 0) reinterpret_cast<float2*>(to)[pair[j]] = value;
-      const float sum = warp_sum(add_squares(0, value));
-      if (b.lane == 0) b.totals[batch] = sum;
+      for (int j = 0; j < kEach; ++j) {
+        const std::uint32_t batch = begin + kWarps * static_cast<std::uint32_t>(j);
+        if (batch >= all) continue;
+        const std::uint32_t at = batch * 32 + b.lane;
+        float2 value = C::kPersistent ? x[at] : __ldcg(reinterpret_cast<const float2*>(from) + pair[j]);
+        value.x += added[j].x;
+        value.y += added[j].y;
+        x[at] = value;
+        if (!C::kPersistent && to != nullptr && b.block == 0) reinterpret_cast<float2*>(to)[pair[j]] = value;
+        const float sum = warp_sum(add_squares(0, value));
+        if (b.lane == 0) b.totals[batch] = sum;
+      }
     }
+  };
+  if constexpr (C::kFixed && C::kRows == 1) {
+    take(std::integral_constant<int, 1024 / 64 / kWarps>());
+  } else if constexpr (C::kFixed) {
+    if (b.rows() <= 2) {
+      take(std::integral_constant<int, 2>());
+    } else if (b.rows() <= 4) {
+      take(std::integral_constant<int, 4>());
+    } else {
+      take(std::integral_constant<int, 8>());
+    }
+  } else {
+    take(std::integral_constant<int, 4>());
   }
   sync_compute();
   for (std::uint32_t batch = b.warp; batch < batches * b.rows(); batch += kWarps) {

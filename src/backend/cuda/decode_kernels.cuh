@@ -70,8 +70,8 @@ __device__ __noinline__ std::uint32_t call_step(std::uint32_t number, std::uint3
     }
     mix_linear(b, b.layer(number), number);
   } else if constexpr (kStep == Step::combine) {  // a full layer's mixer
-    if constexpr (C::kOne) {
-      mix_full_one(b, b.layer(number), number);
+    if constexpr (C::kFixed) {
+      mix_full_rows(b, b.layer(number), number);
     } else {
       mix_full(b, b.layer(number), number);
     }

@@ -2,7 +2,7 @@
 
 // The steps of a layer, each a gather and a product, and what becomes of the product's sums.
 
-#include "backend/cuda/decode_attention_one.cuh"
+#include "backend/cuda/decode_attention_row.cuh"
 #include "backend/cuda/decode_delta.cuh"
 
 namespace qwen35::cuda {
@@ -48,8 +48,8 @@ __device__ __forceinline__ void gather(const Block<C>& b, const DeviceLayer& lay
   } else if constexpr (kStep == Step::out) {
     if (layer.linear) {
       gather_gated(b, layer, number);
-    } else if constexpr (C::kOne) {
-      gather_attention_one(b, number);
+    } else if constexpr (C::kPersistent && C::kFixed) {
+      gather_attention_rows(b, number);
     } else {
       gather_attention(b, layer, number);
     }
