@@ -58,7 +58,7 @@ __global__ void __launch_bounds__(kNormThreads) norm_rows(const DecodeArgs* __re
       reinterpret_cast<float2*>(kept)[at] = value;
     }
     x[at] = value;
-    const float sum = warp_sum(value.x * value.x + value.y * value.y);
+    const float sum = warp_sum(add_squares(0, value));
     if (lane == 0) totals[batch] = sum;
   }
   __syncthreads();
