@@ -27,7 +27,7 @@ __global__ void __launch_bounds__(kNormThreads) norm_rows(const DecodeArgs* __re
   const float2 first =
       warp < batches ? __ldg(reinterpret_cast<const float2*>(norm.weights) + warp * 32 + lane) : make_float2(0, 0);
   if (row >= args.rows) return wait_for_previous();
-  float* const kept = args.buffers.x[0] + std::size_t{row} * s.hidden;
+  float* const kept = args.buffers.x + std::size_t{row} * s.hidden;
   if (norm.from == BatchNorm::From::embedding) {
     wait_for_previous();
     embed(args, s, row, 1, kept, threadIdx.x);
