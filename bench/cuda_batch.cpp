@@ -86,7 +86,7 @@ int run(int argc, char** argv) {
   s.key_heads = s.value_heads = 16, s.key_dim = s.value_dim = 128;
   s.eps = 1e-6F;
   args.buffers.in[0] = args.buffers.out[0] = args.buffers.down[0] = out.data();
-  args.buffers.x[0] = out.as<float>() + 16 * kPassRows * 1024;
+  args.buffers.x = out.as<float>() + 16 * kPassRows * 1024;
   args.buffers.act_x = args.buffers.act_mixed = act.as<std::uint32_t>();
   args.buffers.act_inner = inner.as<std::uint32_t>();
   args.buffers.in_floats = 8224;

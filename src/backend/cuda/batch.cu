@@ -70,7 +70,7 @@ void BatchPasses::reserve(std::uint32_t splits, cudaStream_t stream) {
       *place = at;
       at += aligned(words * 4 * kPassRows);
     }
-    buffers_.x[0] = static_cast<float*>(x);
+    buffers_.x = static_cast<float*>(x);
     buffers_.act_x = static_cast<std::uint32_t*>(acts[0]);
     buffers_.act_mixed = static_cast<std::uint32_t*>(acts[1]);
     buffers_.act_inner = static_cast<std::uint32_t*>(acts[2]);

@@ -5,6 +5,8 @@
 
 #include <cstdint>
 
+#include "backend/cuda/warp.cuh"
+
 namespace qwen35::cuda {
 
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
@@ -13,13 +15,9 @@ inline constexpr std::uint32_t kCopyArrivals = 1;  ///< at the barrier of a copy
 inline constexpr std::uint32_t kCopyArrivals = 32;
 #endif
 
-__device__ __forceinline__ std::uint32_t shared_offset(const void* pointer) {
-  return static_cast<std::uint32_t>(__cvta_generic_to_shared(pointer));
-}
-
 /// By one thread, before the block's first barrier.
 __device__ __forceinline__ void barrier_init(std::uint64_t* barrier, std::uint32_t arrivals) {
-  asm volatile("mbarrier.init.shared.b64 [%0], %1;" ::"r"(shared_offset(barrier)), "r"(arrivals) : "memory");
+  asm volatile("mbarrier.init.shared.b64 [%0], %1;" ::"r"(shared_address(barrier)), "r"(arrivals) : "memory");
 }
 /// By the thread that has initialised barriers.
 __device__ __forceinline__ void barriers_ready() {
@@ -33,14 +31,14 @@ __device__ __forceinline__ void barrier_wait(std::uint64_t* barrier, std::uint32
   asm volatile(
       "{ .reg .pred p;\n"
       "AGAIN_%=: mbarrier.try_wait.parity.shared::cta.b64 p, [%0], %1;\n"
-      "@!p bra AGAIN_%=; }" ::"r"(shared_offset(barrier)),
+      "@!p bra AGAIN_%=; }" ::"r"(shared_address(barrier)),
       "r"(parity)
       : "memory");
 #else
   asm volatile(
       "{ .reg .pred p;\n"
       "AGAIN_%=: mbarrier.test_wait.parity.shared.b64 p, [%0], %1;\n"
-      "@!p bra AGAIN_%=; }" ::"r"(shared_offset(barrier)),
+      "@!p bra AGAIN_%=; }" ::"r"(shared_address(barrier)),
       "r"(parity)
       : "memory");
 #endif
@@ -50,7 +48,7 @@ __device__ __forceinline__ void barrier_wait(std::uint64_t* barrier, std::uint32
 __device__ __forceinline__ void copies_begin(std::uint64_t* barrier, std::uint32_t bytes, std::uint32_t lane) {
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
   if (lane == 0)
-    asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_offset(barrier)), "r"(bytes)
+    asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(barrier)), "r"(bytes)
                  : "memory");
   __syncwarp();
 #endif
@@ -62,14 +60,14 @@ __device__ __forceinline__ void copy_pieces(std::uint64_t* barrier, std::uint8_t
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
   for (std::uint32_t i = lane; i < count; i += 32)
     asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(
-                     shared_offset(to + i * to_stride)),
-                 "l"(from + i * from_stride), "r"(bytes), "r"(shared_offset(barrier))
+                     shared_address(to + i * to_stride)),
+                 "l"(from + i * from_stride), "r"(bytes), "r"(shared_address(barrier))
                  : "memory");
 #else
   const std::uint32_t each = bytes / 16;
   for (std::uint32_t i = lane; i < each * count; i += 32)
     asm volatile(
-        "cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(shared_offset(to + i / each * to_stride + i % each * 16)),
+        "cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(shared_address(to + i / each * to_stride + i % each * 16)),
         "l"(from + i / each * from_stride + i % each * 16)
         : "memory");
 #endif
@@ -77,7 +75,7 @@ __device__ __forceinline__ void copy_pieces(std::uint64_t* barrier, std::uint8_t
 /// No more copies end at `barrier` in this phase.
 __device__ __forceinline__ void copies_end(std::uint64_t* barrier) {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 900
-  asm volatile("cp.async.mbarrier.arrive.noinc.shared.b64 [%0];" ::"r"(shared_offset(barrier)) : "memory");
+  asm volatile("cp.async.mbarrier.arrive.noinc.shared.b64 [%0];" ::"r"(shared_address(barrier)) : "memory");
 #endif
 }
 

@@ -27,7 +27,7 @@ __global__ void __launch_bounds__(kNormThreads) norm_rows(const DecodeArgs* __re
   const float2 first =
       warp < batches ? __ldg(reinterpret_cast<const float2*>(norm.weights) + warp * 32 + lane) : make_float2(0, 0);
   if (row >= args.rows) return wait_for_previous();
-  float* const kept = args.buffers.x[0] + std::size_t{row} * s.hidden;
+  float* const kept = args.buffers.x + std::size_t{row} * s.hidden;
   if (norm.from == BatchNorm::From::embedding) {
     wait_for_previous();
     embed(args, s, row, 1, kept, threadIdx.x);
@@ -58,7 +58,7 @@ __global__ void __launch_bounds__(kNormThreads) norm_rows(const DecodeArgs* __re
       reinterpret_cast<float2*>(kept)[at] = value;
     }
     x[at] = value;
-    const float sum = warp_sum(value.x * value.x + value.y * value.y);
+    const float sum = warp_sum(add_squares(0, value));
     if (lane == 0) totals[batch] = sum;
   }
   __syncthreads();

@@ -11,8 +11,8 @@ namespace qwen35::cuda {
 /// One norm of a pass of many rows, and what comes before it.
 struct BatchNorm {
   enum class From : std::uint32_t { embedding, given, out, down };
-  /// What x is: the tokens' embedding; args.head_x, which stays as it is; buffers.x[0] and, added to it, the strands
-  /// that a product has left in out[0] or down[0]. But for `given` it is left in buffers.x[0].
+  /// What x is: the tokens' embedding; args.head_x, which stays as it is; buffers.x and, added to it, the strands
+  /// that a product has left in out[0] or down[0]. But for `given` it is left in buffers.x.
   From from = From::embedding;
   float factor = 1;                ///< of that product's matrix
   const float* weights = nullptr;  ///< hidden

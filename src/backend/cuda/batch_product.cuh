@@ -375,11 +375,15 @@ __global__ void __launch_bounds__(kBatchThreads, 1)
       }
       continue;
     }
-    // A strand's warp adds up all strands of one of the four tiles; it gives the others away.
+    // A strand's warp adds up all strands of one of the four tiles; it gives the others away. Addresses are worked out
+    // here: kept from turn to turn they would push out what units need.
+    std::uint32_t here = in_strand * kLanes + lane;
+    std::uint32_t mine = strand;
+    asm volatile("" : "+r"(here), "+r"(mine));
     auto* const exchange = reinterpret_cast<float2*>(memory + p.exchange);
     const auto place = [&](std::uint32_t from, std::uint32_t t, int g) {
       const std::uint32_t at = from * (kStrands - 1) + (t < from ? t : t - 1);
-      return ((at * kWarpGroups + static_cast<std::uint32_t>(g)) * strand_warps + in_strand) * kLanes + lane;
+      return (at * kWarpGroups + static_cast<std::uint32_t>(g)) * strand_warps * kLanes + here;
     };
     float2 own[kWarpGroups];
     sync_threads(1 + kStrands, warps * kLanes);  // what was there before has been read
@@ -387,10 +391,10 @@ __global__ void __launch_bounds__(kBatchThreads, 1)
     for (int g = 0; g < kWarpGroups; ++g) {
 #pragma unroll
       for (std::uint32_t t = 0; t < kQuad; ++t) {
-        if (t == strand) {
+        if (t == mine) {
           own[g] = y[g][t];
         } else {
-          exchange[place(strand, t, g)] = y[g][t];
+          exchange[place(mine, t, g)] = y[g][t];
         }
       }
     }
@@ -399,14 +403,14 @@ __global__ void __launch_bounds__(kBatchThreads, 1)
     for (int g = 0; g < kWarpGroups; ++g) {
       float2 of[kStrands];
 #pragma unroll
-      for (std::uint32_t i = 0; i < kStrands; ++i) of[i] = i == strand ? own[g] : exchange[place(i, strand, g)];
+      for (std::uint32_t i = 0; i < kStrands; ++i) of[i] = i == mine ? own[g] : exchange[place(i, mine, g)];
       own[g].x = (of[0].x + of[1].x) + (of[2].x + of[3].x);
       own[g].y = (of[0].y + of[1].y) + (of[2].y + of[3].y);
     }
 #pragma unroll
     for (int g = 0; g < kWarpGroups; ++g) {
       const std::uint32_t row = (first + static_cast<std::uint32_t>(g)) * kGroupRows + lane / 4;
-      leave_pair(p, pass->sizes, targets[row], tile + strand, row, lane, own[g]);
+      leave_pair(p, pass->sizes, targets[row], tile + mine, row, lane, own[g]);
     }
   }
 }

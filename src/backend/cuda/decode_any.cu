@@ -3,11 +3,10 @@
 namespace qwen35::cuda {
 
 DecodeKernels any_kernels(bool ring) {
-  using Ring = Config<true, true, ModelSizes, 0, 0, 0>;
-  using Ringless = Config<true, false, ModelSizes, 0, 0, 0>;
-  using Steps = Config<false, false, ModelSizes, 0, 0, 0>;
+  using Ring = Config<true, ModelSizes, 0, 0, 0>;
+  using Ringless = Config<false, ModelSizes, 0, 0, 0>;
   const auto pass = ring ? decode_pass<Ring> : decode_pass<Ringless>;
-  return {pass, pass, decode_step<Steps>, replay_slice<ModelSizes>, ring};
+  return {pass, pass, replay_slice<ModelSizes>, ring};
 }
 
 }  // namespace qwen35::cuda

@@ -31,7 +31,7 @@ __device__ __forceinline__ void fill_rotary(const Block<C>& b) {
   for (std::uint32_t i = b.thread; i < b.rows() * half; i += kThreads) {
     const std::uint32_t row = i / half;
     double sine, cosine;
-    sincos(static_cast<double>(b.position_of(b.row0 + row)) * b.args.frequencies[i % half], &sine, &cosine);
+    sincos(static_cast<double>(b.position_of(row)) * b.args.frequencies[i % half], &sine, &cosine);
     b.rotary[row * s.rotary_dim + i % half] = static_cast<float>(cosine);
     b.rotary[row * s.rotary_dim + half + i % half] = static_cast<float>(sine);
   }
@@ -40,7 +40,7 @@ __device__ __forceinline__ void fill_rotary(const Block<C>& b) {
 /// A head's values at `from` (in the input product's rows): RMSNorm, then rotation, by one warp; `staged` (head_dim
 /// floats of its own) holds them at the end.
 template <typename C>
-__device__ __forceinline__ void norm_and_rotate(const Block<C>& b, const Link<C::kPersistent>& in, std::uint32_t row,
+__device__ __forceinline__ void norm_and_rotate(const Block<C>& b, const Link& in, std::uint32_t row,
                                                 std::uint32_t from, const float* norm, float* staged) {
   const auto& s = b.sizes();
   const std::uint32_t pairs = s.head_dim / 2;  // at most 128
@@ -74,18 +74,9 @@ __device__ __forceinline__ void norm_and_rotate(const Block<C>& b, const Link<C:
   }
   __syncwarp();
   const std::uint32_t half = s.rotary_dim / 2;
-  // A persistent block holds the angles of its rows; else they are worked out where they are needed.
   for (std::uint32_t i = b.lane; i < half; i += kLanes) {
-    float cosine, sine;
-    if constexpr (C::kPersistent) {
-      cosine = b.rotary[row * s.rotary_dim + i];
-      sine = b.rotary[row * s.rotary_dim + half + i];
-    } else {
-      double sine_d, cosine_d;
-      sincos(static_cast<double>(b.position_of(row)) * b.args.frequencies[i], &sine_d, &cosine_d);
-      cosine = static_cast<float>(cosine_d);
-      sine = static_cast<float>(sine_d);
-    }
+    const float cosine = b.rotary[row * s.rotary_dim + i];  // held by each block
+    const float sine = b.rotary[row * s.rotary_dim + half + i];
     const float low = staged[i];
     const float high = staged[half + i];
     const float2 both = turned(low, high, cosine, sine);
@@ -443,8 +434,8 @@ __device__ __forceinline__ void gather_attention(const Block<C>& b, const Device
   const auto scale = b.link(b.args.buffers.scale, number);
   const std::uint32_t pairs = s.head_dim / 2;
   const auto gated = [&](std::uint32_t row, std::uint32_t pair, float2 value) {
-    const std::uint32_t at[1] = {
-        ((b.row0 + row) * b.args.buffers.in_floats + (2 * (pair / pairs) + 1) * s.head_dim) / 2 + pair % pairs};
+    const std::uint32_t at[1] = {(row * b.args.buffers.in_floats + (2 * (pair / pairs) + 1) * s.head_dim) / 2 +
+                                 pair % pairs};
     float2 gate[1];
     in.load(at, gate);
     return make_float2(value.x * sigmoid(gate[0].x), value.y * sigmoid(gate[0].y));
@@ -454,10 +445,10 @@ __device__ __forceinline__ void gather_attention(const Block<C>& b, const Device
     gather_values(
         b, part, s.heads * s.head_dim, layer.out.units,
         [&](std::uint32_t row, std::uint32_t pair) {
-          return ((b.row0 + row) * s.heads + pair / pairs) * b.args.splits * pairs + pair % pairs;
+          return (row * s.heads + pair / pairs) * b.args.splits * pairs + pair % pairs;
         },
         [&](std::uint32_t row, std::uint32_t pair, float2 value) {
-          const std::uint32_t at[1] = {((b.row0 + row) * s.heads + pair / pairs) * b.args.splits};
+          const std::uint32_t at[1] = {(row * s.heads + pair / pairs) * b.args.splits};
           float2 weights[1];
           scale.load(at, weights);
           return gated(row, pair, make_float2(value.x / weights[0].y, value.y / weights[0].y));
@@ -466,8 +457,7 @@ __device__ __forceinline__ void gather_attention(const Block<C>& b, const Device
     const auto mixed = b.link(b.args.buffers.mixed, number);
     gather_values(
         b, mixed, s.heads * s.head_dim, layer.out.units,
-        [&](std::uint32_t row, std::uint32_t pair) { return (b.row0 + row) * b.args.buffers.mixed_floats / 2 + pair; },
-        gated);
+        [&](std::uint32_t row, std::uint32_t pair) { return row * b.args.buffers.mixed_floats / 2 + pair; }, gated);
   }
 }
 

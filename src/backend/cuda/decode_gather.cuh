@@ -80,12 +80,10 @@ __device__ inline void embed(const DecodeArgs& args, const Shape& s, std::uint32
 
 /// x += what the product before has left (unless `first`), then the RMSNorm of x. A warp has 64 columns of a row at a
 /// time; the sums of squares are added in the order of the columns.
-/// `from`, `to`: where x is read and left when it does not stay in the block.
 template <typename C>
-__device__ __forceinline__ void gather_norm(const Block<C>& b, bool first, const Link<C::kPersistent>& delta,
-                                            const float* norm, std::uint32_t units, const float* from, float* to) {
+__device__ __forceinline__ void gather_norm(const Block<C>& b, bool first, const Link& delta, const float* norm,
+                                            std::uint32_t units) {
   const auto& s = b.sizes();
-  const std::uint32_t pairs = s.hidden / 2;
   const std::uint32_t batches = s.hidden / 64;
   const auto fragments = b.fragments();
   float2* const x = reinterpret_cast<float2*>(b.x);
@@ -111,7 +109,7 @@ __device__ __forceinline__ void gather_norm(const Block<C>& b, bool first, const
       for (int j = 0; j < kEach; ++j) {
         // What is not there is asked for in the place of the first, and not used.
         const std::uint32_t batch = begin + kWarps * static_cast<std::uint32_t>(j);
-        pair[j] = b.row0 * pairs + (batch < all ? batch : begin) * 32 + b.lane;  // rows lie one behind the other
+        pair[j] = (batch < all ? batch : begin) * 32 + b.lane;  // rows lie one behind the other
         added[j] = make_float2(0, 0);
       }
       if (!first) delta.load(pair, added);
@@ -120,11 +118,10 @@ __device__ __forceinline__ void gather_norm(const Block<C>& b, bool first, const
         const std::uint32_t batch = begin + kWarps * static_cast<std::uint32_t>(j);
         if (batch >= all) continue;
         const std::uint32_t at = batch * 32 + b.lane;
-        float2 value = C::kPersistent ? x[at] : __ldcg(reinterpret_cast<const float2*>(from) + pair[j]);
+        float2 value = x[at];
         value.x += added[j].x;
         value.y += added[j].y;
         x[at] = value;
-        if (!C::kPersistent && to != nullptr && b.block == 0) reinterpret_cast<float2*>(to)[pair[j]] = value;
         const float sum = warp_sum(add_squares(0, value));
         if (b.lane == 0) b.totals[batch] = sum;
       }
@@ -195,7 +192,7 @@ __device__ __forceinline__ void gather_gated(const Block<C>& b, const DeviceLaye
       const std::uint32_t task = begin + kWarps * static_cast<std::uint32_t>(j / kEach);
       const std::uint32_t pair = b.lane + 32 * static_cast<std::uint32_t>(j % kEach);
       const bool there = task < heads && pair < pairs;
-      const std::uint32_t row = b.row0 + (there ? task : begin) / s.value_heads;
+      const std::uint32_t row = (there ? task : begin) / s.value_heads;
       const std::uint32_t value = (there ? task : begin) % s.value_heads * pairs + (there ? pair : 0);
       at[j] = row * b.args.buffers.mixed_floats / 2 + value;
       gate_at[j] = (row * b.args.buffers.in_floats + s.ring_floats()) / 2 + value;
@@ -231,9 +228,8 @@ __device__ __forceinline__ void gather_gated(const Block<C>& b, const DeviceLaye
 
 /// Pairs of values that another step has left at address(row, pair), as `apply(row, pair, values)` changes them.
 template <typename C, typename Address, typename Apply>
-__device__ __forceinline__ void gather_values(const Block<C>& b, const Link<C::kPersistent>& values,
-                                              std::uint32_t columns, std::uint32_t units, const Address& address,
-                                              const Apply& apply) {
+__device__ __forceinline__ void gather_values(const Block<C>& b, const Link& values, std::uint32_t columns,
+                                              std::uint32_t units, const Address& address, const Apply& apply) {
   const auto fragments = b.fragments();
   const std::uint32_t pairs = columns / 2;
   constexpr int kEach = kAhead<C>;

@@ -16,18 +16,17 @@ namespace qwen35::cuda {
 template <typename C>
 __device__ __forceinline__ const DeviceLayer* layers_of(const DecodeArgs& args, const DecodeLayout& layout,
                                                         const std::uint8_t* memory) {
-  if (C::kFixed && C::kPersistent) return reinterpret_cast<const DeviceLayer*>(memory + layout.layers);
+  if (C::kFixed) return reinterpret_cast<const DeviceLayer*>(memory + layout.layers);
   return layout.layers != ~0U ? reinterpret_cast<const DeviceLayer*>(memory + layout.layers) : args.layers;
 }
 
 template <typename C>
 __device__ Block<C> make_block(const DecodeArgs& args, const DecodeLayout& layout, std::uint8_t* memory,
-                               std::uint32_t row0, std::uint32_t rows) {
+                               std::uint32_t rows) {
   const std::uint32_t thread = threadIdx.x;
   return {args,
           blockIdx.x,
           gridDim.x,
-          row0,
           rows,
           thread,
           thread % kLanes,
@@ -52,7 +51,7 @@ template <typename C>
 __device__ __forceinline__ Block<C> this_block() {
   extern __shared__ __align__(128) std::uint8_t memory[];
   const auto& keep = *reinterpret_cast<const DecodeMemory*>(memory);  // layout.pass is 0
-  return make_block<C>(keep.args, keep.layout, memory, 0, keep.args.rows);
+  return make_block<C>(keep.args, keep.layout, memory, keep.args.rows);
 }
 
 /// A step as a function of its own: all of them in one body ask for more registers than there are, and what is put by
@@ -143,26 +142,6 @@ __global__ void __launch_bounds__(C::kRing ? kRingThreads : kThreads, 1)
 #endif
 }
 
-/// One step in a kernel of its own; groups of rows side by side (blockIdx.y).
-template <typename C>
-__global__ void __launch_bounds__(kThreads, 1)
-    decode_step(const DecodeArgs* __restrict__ pass, const __grid_constant__ DecodeLayout layout,
-                std::uint32_t group_rows, std::uint32_t number, Step step) {
-#if defined(QWEN35_DECODE_HERE)
-  extern __shared__ __align__(128) std::uint8_t memory[];
-#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
-  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
-  asm volatile("griddepcontrol.wait;" ::: "memory");
-#endif
-  const DecodeArgs& args = *pass;
-  const std::uint32_t row0 = blockIdx.y * group_rows;
-  if (row0 >= args.rows) return;
-  const Block<C> b = make_block<C>(args, layout, memory, row0, min(group_rows, args.rows - row0));
-  std::uint32_t none = 0;
-  run_step(b, step, number, none);
-#endif
-}
-
 /// One slice of a layer's S over tokens whose inputs stand in the ring.
 template <typename Shape>
 __global__ void __launch_bounds__(kThreads, 1)
@@ -189,9 +168,8 @@ __global__ void __launch_bounds__(kThreads, 1)
 /// The set for models of the 0.8B shape whose matrices all have one format.
 template <int kBits, int kGroup>
 DecodeKernels fast_kernels() {
-  return {decode_pass<Config<true, true, Shape08B, kBits, kGroup, 1>>,
-          decode_pass<Config<true, true, Shape08B, kBits, kGroup, 0>>,
-          decode_step<Config<false, false, Shape08B, kBits, kGroup, 0>>, replay_slice<Shape08B>, true};
+  return {decode_pass<Config<true, Shape08B, kBits, kGroup, 1>>, decode_pass<Config<true, Shape08B, kBits, kGroup, 0>>,
+          replay_slice<Shape08B>, true};
 }
 
 }  // namespace qwen35::cuda

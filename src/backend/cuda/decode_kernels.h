@@ -10,7 +10,6 @@ namespace qwen35::cuda {
 struct DecodeKernels {
   void (*pass_one)(DecodeArgs, DecodeLayout);  ///< a whole pass of one row
   void (*pass)(DecodeArgs, DecodeLayout);      ///< of some rows
-  void (*step)(const DecodeArgs*, DecodeLayout, std::uint32_t group_rows, std::uint32_t layer, Step step);
   void (*replay)(ModelSizes, const DeviceLayer*, SequenceView);
   bool ring;  ///< passes take weights by way of a ring
 };

@@ -11,16 +11,12 @@
 
 namespace qwen35::cuda {
 
-/// Values that all blocks write and all blocks read, within one grid (kTagged) or from one grid to the next.
+/// Values that all blocks write and all blocks read, within one grid.
 ///
-/// Tagged: a value travels with a number that says which step of which pass it belongs to, eight bytes written at
-/// once. A reader asks again until the number is right. So there is no barrier of the whole grid: the value is its own
+/// A value travels with a number that says which step of which pass it belongs to, eight bytes written at once. A
+/// reader asks again until the number is right. So there is no barrier of the whole grid: the value is its own
 /// signal, and one way through the second-level cache replaces a fence, a counter, a wait and a load (NCCL's "LL").
-template <bool kTagged>
-class Link;
-
-template <>
-class Link<true> {
+class Link {
  public:
   __device__ Link(void* base, std::uint32_t tag) : base_(static_cast<char*>(base)), tag_(tag) {}
 
@@ -74,22 +70,6 @@ class Link<true> {
  private:
   char* base_;
   std::uint32_t tag_;
-};
-
-template <>
-class Link<false> {
- public:
-  __device__ Link(void* base, std::uint32_t) : base_(static_cast<float*>(base)) {}
-  __device__ void store(std::uint32_t i, float value) const { base_[i] = value; }
-  template <int kCount>
-  __device__ __forceinline__ void load(const std::uint32_t (&pair)[kCount], float2 (&value)[kCount]) const {
-#pragma unroll
-    for (int j = 0; j < kCount; ++j) value[j] = __ldcg(reinterpret_cast<const float2*>(base_) + pair[j]);
-  }
-  __device__ float load_one(std::uint32_t i) const { return __ldcg(base_ + i); }
-
- private:
-  float* base_;
 };
 
 /// Waits for the kThreads that compute; the warp that fetches weights goes on.

@@ -25,17 +25,15 @@ struct Shape08B {
   }
 };
 
-/// What a kernel is compiled for. kPersistent: all steps in one kernel, x in the block's memory, tagged links. kRing:
-/// weights come by way of the ring. Shape: ModelSizes, or sizes known in advance. kBits, kGroup: of all matrices, or 0:
-/// any. kRows: rows of a group, or 0: any.
-template <bool kPersistent_, bool kRing_, typename Shape_, int kBits_, int kGroup_, std::uint32_t kRows_>
+/// What a kernel is compiled for. kRing: weights come by way of the ring. Shape: ModelSizes, or sizes known in advance.
+/// kBits, kGroup: of all matrices, or 0: any. kRows: rows of the pass, or 0: any.
+template <bool kRing_, typename Shape_, int kBits_, int kGroup_, std::uint32_t kRows_>
 struct Config {
-  static constexpr bool kPersistent = kPersistent_;
   static constexpr bool kRing = kRing_;
   using Shape = Shape_;
   static constexpr bool kFixed = !std::is_same_v<Shape, ModelSizes>;
   /// One token, sizes known: mixers of their own, made for latency.
-  static constexpr bool kOne = kPersistent && kFixed && kRows_ == 1;
+  static constexpr bool kOne = kFixed && kRows_ == 1;
   static constexpr int kBits = kBits_;
   static constexpr int kGroup = kGroup_;
   static constexpr std::uint32_t kRows = kRows_;
@@ -59,10 +57,10 @@ template <typename C>
 struct Block {
   const DecodeArgs& args;
   std::uint32_t block, blocks;
-  std::uint32_t row0, count;  ///< the group of rows
+  std::uint32_t count;  ///< rows of the pass
   std::uint32_t thread, lane, warp;
   const DeviceLayer* layers;
-  Waves* waves;  ///< persistent: of every product of the pass
+  Waves* waves;  ///< of every product of the pass
   std::uint32_t sum_floats;
   std::uint32_t stage_bytes, ring_log2;
   std::uint8_t* stages;
@@ -93,11 +91,11 @@ struct Block {
     (void)i;
 #endif
   }
-  [[nodiscard]] __device__ Link<C::kPersistent> link(void* const (&buffer)[2], std::uint32_t layer) const {
-    return Link<C::kPersistent>(buffer[layer & 1U], args.tag + layer);
+  [[nodiscard]] __device__ Link link(void* const (&buffer)[2], std::uint32_t layer) const {
+    return Link(buffer[layer & 1U], args.tag + layer);
   }
   [[nodiscard]] __device__ const SequenceView& sequence_of(std::uint32_t row) const {
-    return args.sequence[C::kRows == 1 && C::kPersistent ? 0 : args.sequence_of[row]];
+    return args.sequence[C::kRows == 1 ? 0 : args.sequence_of[row]];
   }
   [[nodiscard]] __device__ std::uint32_t position_of(std::uint32_t row) const {
     const SequenceView& sequence = sequence_of(row);

@@ -21,17 +21,18 @@ inline constexpr std::uint32_t kSplitKeys = 128;
 /// Of the MLP's inner activations, so that large ones stay inside binary16.
 inline constexpr float kInnerScale = 1.0F / 16;
 
-/// Where steps leave what the next one reads: eight bytes a value in a persistent kernel, else four. Two of each, by
-/// the layer's parity: a block may be at most one layer behind another, because each has a part of every gate_up.
+/// Where steps leave what the next one reads. In a persistent kernel eight bytes a value, and two of each, by the
+/// layer's parity: a block may be at most one layer behind another, because each has a part of every gate_up. In a pass
+/// of many kernels (batch.h) four bytes a value, and the first of each alone.
 struct DecodeBuffers {
   void* in[2];     ///< rows × in_floats
   void* mixed[2];  ///< rows × mixed_floats: y, or the result of attention before its gate
-  void* out[2];    ///< rows × hidden: what out adds to x
+  void* out[2];    ///< rows × hidden: what out adds to x; of many kernels its strands (batch_product.h)
   void* inner[2];  ///< rows × intermediate
-  void* down[2];   ///< rows × hidden
+  void* down[2];   ///< the same of down
   void* part[2];   ///< rows × heads × splits × head_dim: sums over the keys of a split
   void* scale[2];  ///< rows × heads × splits × 2: their largest score and their sum of weights
-  float* x[2];     ///< rows × hidden: the residual stream, where it does not stay in a block
+  float* x;        ///< rows × hidden: the residual stream, of many kernels
   // Of passes in many kernels: activations of a product as fragments, made once. The group of rows 8 g … is at word
   // g · 8 · (128 · the product's units), as Fragments<8> (decode_link.cuh).
   std::uint32_t* act_x;      ///< of in, gate_up and the head

@@ -43,27 +43,24 @@ __device__ __forceinline__ void gather(const Block<C>& b, const DeviceLayer& lay
   const DecodeBuffers& buffers = b.args.buffers;
   const std::uint32_t units = C::kFixed ? columns_of(s, kStep) / kUnitColumns : matrix_of(b.args, layer, kStep).units;
   if constexpr (kStep == Step::in) {
-    gather_norm(b, number == 0, b.link(buffers.down, number - 1), layer.input_norm, units,
-                buffers.x[number == 0 ? 0 : 1], number == 0 ? nullptr : buffers.x[0]);
+    gather_norm(b, number == 0, b.link(buffers.down, number - 1), layer.input_norm, units);
   } else if constexpr (kStep == Step::out) {
     if (layer.linear) {
       gather_gated(b, layer, number);
-    } else if constexpr (C::kPersistent && C::kFixed) {
+    } else if constexpr (C::kFixed) {
       gather_attention_rows(b, number);
     } else {
       gather_attention(b, layer, number);
     }
   } else if constexpr (kStep == Step::gate_up) {
-    gather_norm(b, false, b.link(buffers.out, number), layer.post_norm, units, buffers.x[0], buffers.x[1]);
+    gather_norm(b, false, b.link(buffers.out, number), layer.post_norm, units);
   } else if constexpr (kStep == Step::down) {
     gather_values(
         b, b.link(buffers.inner, number), s.intermediate, units,
-        [&](std::uint32_t row, std::uint32_t pair) { return (b.row0 + row) * (s.intermediate / 2) + pair; },
+        [&](std::uint32_t row, std::uint32_t pair) { return row * (s.intermediate / 2) + pair; },
         [](std::uint32_t, std::uint32_t, float2 v) { return make_float2(v.x * kInnerScale, v.y * kInnerScale); });
   } else {
-    const float* const given = b.args.head_x;
-    gather_norm(b, given != nullptr, b.link(buffers.down, number - 1), b.args.final_norm, units,
-                given != nullptr ? given : buffers.x[1], nullptr);
+    gather_norm(b, false, b.link(buffers.down, number - 1), b.args.final_norm, units);
   }
 }
 
@@ -157,48 +154,16 @@ __device__ __forceinline__ void run_product(const Block<C>& b, std::uint32_t num
                                    : kStep == Step::gate_up                 ? 6
                                                                             : 8;
   gather<kStep>(b, layer, number);
-  if constexpr (C::kPersistent && C::kFixed && kStep == Step::in)
+  if constexpr (C::kFixed && kStep == Step::in)
     asm volatile("cp.async.wait_all;" ::: "memory");  // the mixer's; long there
   b.stamp(number * 9 + kStamp);
   constexpr std::uint32_t kIndex = kStep == Step::out ? 1 : kStep == Step::gate_up ? 2 : kStep == Step::down ? 3 : 0;
   product<C, kUnits, kStep == Step::gate_up>(
-      m, b.fragments(), C::kPersistent ? b.waves[number * 4 + kIndex] : product_waves(b, m), b.thread, b.sums, b.ring(),
-      next, [&](std::uint32_t tile, std::uint32_t tile_row, std::uint32_t row, float sum, float sum4) {
-        leave<kStep>(b, layer, number, m, tile, tile_row, b.row0 + row, sum, sum4);
+      m, b.fragments(), b.waves[number * 4 + kIndex], b.thread, b.sums, b.ring(), next,
+      [&](std::uint32_t tile, std::uint32_t tile_row, std::uint32_t row, float sum, float sum4) {
+        leave<kStep>(b, layer, number, m, tile, tile_row, row, sum, sum4);
       });
   b.stamp(number * 9 + kStamp + 1);
-}
-
-/// What a layer does between its first product and its second, in the steps that other blocks wait for.
-template <typename C>
-__device__ __forceinline__ void mix(const Block<C>& b, std::uint32_t number) {
-  const DeviceLayer& layer = b.layer(number);
-  if (layer.linear) {
-    mix_linear(b, layer, number);
-  } else {
-    mix_full(b, layer, number);
-  }
-}
-
-template <typename C>
-__device__ __forceinline__ void run_step(const Block<C>& b, Step step, std::uint32_t number, std::uint32_t& next) {
-  switch (step) {
-    case Step::in:
-      return run_product<Step::in>(b, number, next);
-    case Step::mix:
-      return mix(b, number);
-    case Step::combine:
-      if (b.args.combine != 0) combine(b, number);
-      return;
-    case Step::out:
-      return run_product<Step::out>(b, number, next);
-    case Step::gate_up:
-      return run_product<Step::gate_up>(b, number, next);
-    case Step::down:
-      return run_product<Step::down>(b, number, next);
-    default:
-      return run_product<Step::head>(b, number, next);
-  }
 }
 
 }  // namespace qwen35::cuda

@@ -372,7 +372,7 @@ TEST_F(BatchProducts, ANormAddsWhatAProductHasLeft) {
       const std::uint32_t count = from == BatchNorm::From::out ? 64 : 13;
       const DeviceMemory kept = upload(x);
       args.rows = count;
-      args.buffers.x[0] = kept.as<float>();
+      args.buffers.x = kept.as<float>();
       args.head_x = kept.as<float>();
       check(cudaMemset(act.data(), 0, act.bytes()), "clearing");
       BatchNorm plan;
