@@ -339,12 +339,7 @@ void expect_same_alone(const ModelSizes& sizes, bool linear) {
   }
 }
 
-class BatchMix : public testing::TestWithParam<bool> {
- protected:
-  void SetUp() override {
-    if (const std::string why = why_unusable(); !why.empty()) GTEST_SKIP() << why;
-  }
-};
+class BatchMix : public GpuTest, public testing::WithParamInterface<bool> {};
 
 TEST_P(BatchMix, AgreesWithLongTextsTiny) { expect_as_long_texts(tiny(), GetParam()); }
 TEST_P(BatchMix, AgreesWithLongTextsMoreValueHeads) { expect_as_long_texts(gva(), GetParam()); }

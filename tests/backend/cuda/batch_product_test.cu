@@ -129,10 +129,11 @@ double value_of(const std::vector<std::uint32_t>& words, std::uint32_t columns, 
          f16_to_float(static_cast<std::uint16_t>(words[word + 1] >> (16 * (k % 2))));
 }
 
-class BatchProducts : public testing::Test {
+class BatchProducts : public GpuTest {
  protected:
   void SetUp() override {
-    if (const std::string why = why_unusable(); !why.empty()) GTEST_SKIP() << why;
+    GpuTest::SetUp();
+    if (IsSkipped()) return;
     const DeviceInfo info = device_info();
     const BatchDevice whole{static_cast<std::uint32_t>(info.multiprocessors),
                             static_cast<std::uint32_t>(info.shared_bytes), info.major >= 9};
