@@ -57,7 +57,7 @@ function(qwen35_test name)
   target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR}/tests)
   target_compile_definitions(${name} PRIVATE QWEN35_TEST_DATA="${PROJECT_SOURCE_DIR}/tests/data"
                                              QWEN35_SHARED_DIR="${QWEN35_SHARED_DIR}")
-  target_compile_options(${name} PRIVATE ${QWEN35_COLD_OPTIONS})
+  target_compile_options(${name} PRIVATE "$<$<COMPILE_LANGUAGE:CXX>:${QWEN35_COLD_OPTIONS}>")
   target_link_libraries(${name} PRIVATE qwen35_options ${TEST_LINKS} GTest::gtest GTest::gmock GTest::gtest_main)
   gtest_discover_tests(${name} DISCOVERY_TIMEOUT 120 PROPERTIES TIMEOUT 600 ENVIRONMENT HF_HUB_OFFLINE=1) # no test reaches for the network
 endfunction()
