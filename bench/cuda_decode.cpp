@@ -232,7 +232,7 @@ int run(int argc, char** argv) {
     if (design == "persistent" || design == "graph") {
       for (const std::uint32_t count : {2U, 4U, 8U})
         std::printf("; %u rows %.0f us", count, time_passes(model, decoder, 1, count, 0, false, nullptr));
-      for (const std::uint32_t sequences : {8U, 64U}) {
+      for (const std::uint32_t sequences : {2U, 4U, 8U, 64U}) {
         const double many = time_passes(model, decoder, sequences, 1, 0, false, nullptr);
         std::printf("; %u sequences %.0f us, %.0f tok/s", sequences, many, sequences * 1e6 / many);
       }

@@ -221,7 +221,7 @@ __device__ __forceinline__ void batch_attention_item(const DecodeArgs& args, con
       const std::uint32_t head = kv_head * group + task % group;
       norm_and_turn(s, sizes.eps, input(t, head * 2 * kDim), layer.q_norm, rotary + t * s.rotary_dim, staged, lane);
       const Fragments<0> fragments{words + task / 8 * 8 * kDim, tile_rows(task / 8)};
-      const float times = rsqrtf(static_cast<float>(kDim)) * CUDART_L2E_F;
+      const float times = inverse_root(static_cast<float>(kDim)) * CUDART_L2E_F;
       for (std::uint32_t pair = lane; pair < kDim / 2; pair += kLanes)
         fragments.put(task % 8, pair, make_float2(staged[2 * pair] * times, staged[2 * pair + 1] * times));
       __syncwarp();

@@ -212,7 +212,7 @@ __global__ void __launch_bounds__(kMixThreads, 2)
       for (int i = 0; i < kEach; ++i) to[i] = there ? from[i] : 0.0F;
     }
   };
-  const float q_scale = rsqrtf(static_cast<float>(s.key_dim));
+  const float q_scale = inverse_root(static_cast<float>(s.key_dim));
   for (std::uint32_t first = 0; first < s.value_dim; first += kSpan) {
     if (first > 0) load_state(first);
     for (std::uint32_t t = 0; t < count; ++t) {

@@ -15,6 +15,10 @@ constexpr std::uint32_t kSumBytes = 16384;
 
 std::uint32_t aligned(std::uint32_t bytes) { return (bytes + 127) / 128 * 128; }
 
+/// Conversations that a persistent pass takes: their mixers come one after the other there, which from six on costs more
+/// than the kernels of a batch do.
+constexpr std::size_t kPersistentSequences = 5;
+
 enum class Design { persistent, graph, launches };
 
 /// For measuring, and for finding faults: QWEN35_CUDA_DECODE = persistent, graph or launches.
@@ -40,6 +44,7 @@ DecodeKernels choose_kernels(const DeviceModel& model, const DeviceInfo& device)
   if (fits && bits == 16) return kernels_16();
   if (fits && bits == 4) return kernels_4();
   if (fits && bits == 5) return kernels_5();
+  if (fits && bits == 6) return kernels_6();
   if (fits && bits == 8) return kernels_8();
   return any_kernels(true);
 }
@@ -265,7 +270,7 @@ void Decoder::forward(std::span<const SequenceView> sequences, std::span<const T
   std::copy(tokens.begin(), tokens.end(), args.token);
   std::fill(std::begin(args.logit_row), std::end(args.logit_row), std::int16_t{-1});
   for (std::size_t i = 0; i < wanted.size(); ++i) args.logit_row[wanted[i]] = static_cast<std::int16_t>(i);
-  if (impl_->wanted == Design::persistent && args.rows <= impl_->group) {
+  if (impl_->wanted == Design::persistent && args.rows <= impl_->group && args.sequences <= kPersistentSequences) {
     impl_->run_persistent(args, splits, stream);
   } else {
     impl_->batches.run(args, splits, stream);

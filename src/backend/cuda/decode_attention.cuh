@@ -153,7 +153,7 @@ __device__ __forceinline__ void attention_item(const Block<C>& b, const DeviceLa
       const std::uint32_t head = kv_head * group + task % group;
       norm_and_rotate(b, in, row, head * 2 * kDim, layer.q_norm, staged);
       const Fragments<0> fragments{query_words + task / 8 * 8 * kDim, tile_rows(task / 8)};
-      const float times = rsqrtf(static_cast<float>(kDim)) * CUDART_L2E_F;
+      const float times = inverse_root(static_cast<float>(kDim)) * CUDART_L2E_F;
       for (std::uint32_t pair = b.lane; pair < kDim / 2; pair += kLanes)
         fragments.put(task % 8, pair, make_float2(staged[2 * pair] * times, staged[2 * pair + 1] * times));
       __syncwarp();

@@ -64,7 +64,7 @@ __device__ __forceinline__ void attention_row(const Block<C>& b, const DeviceLay
                       (query ? (kv_head * kQueries + task) * 2 : 2 * S::heads + kv_head) * kDim,
                       query ? layer.q_norm : layer.k_norm, staged);
       const Fragments<kQueries> fragments{query_words, kQueries};
-      const float times = rsqrtf(static_cast<float>(kDim)) * CUDART_L2E_F;
+      const float times = inverse_root(static_cast<float>(kDim)) * CUDART_L2E_F;
 #pragma unroll
       for (std::uint32_t i = 0; i < kDim / 2; i += kLanes) {
         const float2 pair = reinterpret_cast<const float2*>(staged)[i + b.lane];

@@ -74,7 +74,7 @@ template <int kEach, typename Shape, typename Output>
 __device__ __forceinline__ void delta_token(const Shape& s, const float* values, const float* gates, bool mine,
                                             std::uint32_t warp, std::uint32_t lane, float (&state)[kWarpColumns][kEach],
                                             const Output& output) {
-  const float q_scale = rsqrtf(static_cast<float>(s.key_dim));
+  const float q_scale = inverse_root(static_cast<float>(s.key_dim));
   float qs[kEach];
   float ks[kEach];
   float qq = 0, kk = 0, qk = 0;

@@ -21,6 +21,9 @@ __device__ __forceinline__ float delta_state(float decay, float state, float key
   return __fmaf_rn(decay, state, __fmul_rn(key, each));
 }
 
+/// x^-0.5, rounded: rsqrtf() of a constant is worked out by the compiler, and not as the GPU does it.
+__device__ __forceinline__ float inverse_root(float x) { return __frcp_rn(__fsqrt_rn(x)); }
+
 /// sum + (x² + y²).
 __device__ __forceinline__ float add_squares(float sum, float2 value) {
   return __fadd_rn(sum, __fmaf_rn(value.x, value.x, __fmul_rn(value.y, value.y)));
