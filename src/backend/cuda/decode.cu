@@ -15,8 +15,8 @@ constexpr std::uint32_t kSumBytes = 16384;
 
 std::uint32_t aligned(std::uint32_t bytes) { return (bytes + 127) / 128 * 128; }
 
-/// Conversations that a persistent pass takes: their mixers come one after the other there, which from six on costs more
-/// than the kernels of a batch do.
+/// Conversations that a persistent pass takes: their mixers come one after the other there, which from six on costs
+/// more than the kernels of a batch do.
 constexpr std::size_t kPersistentSequences = 5;
 
 enum class Design { persistent, graph, launches };
@@ -27,6 +27,13 @@ Design design(bool cooperative) {
   if (wanted != nullptr && std::string_view(wanted) == "graph") return Design::graph;
   if (wanted != nullptr && std::string_view(wanted) == "launches") return Design::launches;
   return cooperative ? Design::persistent : Design::graph;
+}
+
+/// For the race checker, which does not see that a warp's lanes have met before one of them arrives at a barrier:
+/// QWEN35_CUDA_ARRIVALS = all.
+std::uint32_t arriving_lanes() {
+  const char* const wanted = std::getenv("QWEN35_CUDA_ARRIVALS");
+  return wanted != nullptr && std::string_view(wanted) == "all" ? kLanes : 1;
 }
 
 /// The kernels for a model, unless QWEN35_CUDA_KERNELS asks for others: any, or ringless.
@@ -132,6 +139,7 @@ struct Decoder::Impl {
     l.sums = take(l.sum_floats * 4);
     l.ring = at;
     l.stage_bytes = unit_bytes * kStageUnits;
+    l.arriving = arriving;
     if (ring) {
       while (l.ring_log2 < kRingLog2 && at + (std::uint64_t{l.stage_bytes} << (l.ring_log2 + 1)) <= info.shared_bytes)
         ++l.ring_log2;
@@ -232,6 +240,7 @@ struct Decoder::Impl {
   DeviceInfo info;
   DecodeKernels kernels;
   bool ring;
+  std::uint32_t arriving = arriving_lanes();
   Design wanted;
   std::uint32_t widest = 0;      ///< columns of a product, whole units
   std::uint32_t unit_bytes = 0;  ///< the largest

@@ -36,6 +36,7 @@ __device__ Block<C> make_block(const DecodeArgs& args, const DecodeLayout& layou
           layout.sum_floats,
           layout.stage_bytes,
           layout.ring_log2,
+          layout.arriving,
           memory + layout.ring,
           reinterpret_cast<std::uint64_t*>(memory + layout.barriers),
           reinterpret_cast<float*>(memory + layout.totals),

@@ -62,7 +62,7 @@ struct Block {
   const DeviceLayer* layers;
   Waves* waves;  ///< of every product of the pass
   std::uint32_t sum_floats;
-  std::uint32_t stage_bytes, ring_log2;
+  std::uint32_t stage_bytes, ring_log2, arriving;
   std::uint8_t* stages;
   std::uint64_t* barriers;
   float* totals;
@@ -77,7 +77,7 @@ struct Block {
     return layers[number < args.layer_count ? number : 0];
   }
   [[nodiscard]] __device__ RingMemory ring() const {
-    return {stages, barriers, barriers + (1U << kRingLog2), stage_bytes, ring_log2};
+    return {stages, barriers, barriers + (1U << kRingLog2), stage_bytes, ring_log2, arriving};
   }
   [[nodiscard]] __device__ __forceinline__ decltype(auto) sizes() const { return shape_of<typename C::Shape>(args); }
   [[nodiscard]] __device__ std::uint32_t rows() const { return C::kRows != 0 ? C::kRows : count; }

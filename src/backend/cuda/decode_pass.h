@@ -84,6 +84,7 @@ struct DecodeLayout {
   std::uint32_t sum_floats;
   std::uint32_t ring;
   std::uint32_t stage_bytes, ring_log2;
+  std::uint32_t arriving;  ///< lanes of a warp that tell that it has read a stage: one does
   std::uint32_t bytes;
 };
 

@@ -70,6 +70,7 @@ struct RingMemory {
   std::uint64_t* empty;  ///< barriers: its kStageUnits readers have gone
   std::uint32_t stage_bytes;
   std::uint32_t log2;
+  std::uint32_t arriving;  ///< lanes of a warp that arrive at `empty`
 
   [[nodiscard]] __device__ std::uint32_t slot(std::uint32_t n) const { return n & ((1U << log2) - 1U); }
 
@@ -77,7 +78,8 @@ struct RingMemory {
   __device__ void init(std::uint32_t thread) const {
     if (thread < (1U << log2)) {
       asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(shared_address(full + thread)) : "memory");
-      asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_address(empty + thread)), "n"(kStageUnits)
+      asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_address(empty + thread)),
+                   "r"(kStageUnits * arriving)
                    : "memory");
       asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
     }
@@ -103,7 +105,7 @@ struct RingMemory {
   /// This warp has read its unit of stage `n` (or has none there).
   __device__ void release(std::uint32_t n, std::uint32_t lane) const {
     __syncwarp();
-    if (lane == 0)
+    if (lane < arriving)
       asm volatile("mbarrier.arrive.release.cta.shared::cta.b64 _, [%0];" ::"r"(shared_address(empty + slot(n)))
                    : "memory");
   }
