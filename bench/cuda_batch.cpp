@@ -10,9 +10,9 @@
 #include <random>
 #include <vector>
 
-#include "backend/cuda/batch_norm.h"
-#include "backend/cuda/batch_product.h"
-#include "backend/cuda/device.h"
+#include "backend/cuda/batch/batch_norm.h"
+#include "backend/cuda/batch/batch_product.h"
+#include "backend/cuda/device/device.h"
 
 namespace {
 

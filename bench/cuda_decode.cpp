@@ -13,7 +13,7 @@
 #include <string>
 #include <vector>
 
-#include "backend/cuda/decode.h"
+#include "backend/cuda/decoder.h"
 
 namespace {
 

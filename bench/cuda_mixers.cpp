@@ -15,9 +15,9 @@
 #include <random>
 #include <vector>
 
-#include "backend/cuda/attention.h"
-#include "backend/cuda/delta_rule.h"
-#include "backend/cuda/device.h"
+#include "backend/cuda/device/device.h"
+#include "backend/cuda/prefill/attention.h"
+#include "backend/cuda/prefill/delta_rule.h"
 
 namespace {
 

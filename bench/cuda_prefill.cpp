@@ -16,9 +16,9 @@
 #include <string>
 #include <vector>
 
-#include "backend/cuda/device.h"
-#include "backend/cuda/device_model.h"
-#include "backend/cuda/prefill.h"
+#include "backend/cuda/device/device.h"
+#include "backend/cuda/device/device_model.h"
+#include "backend/cuda/prefill/prefill.h"
 
 namespace {
 

@@ -19,9 +19,9 @@
 #include <string>
 #include <vector>
 
-#include "backend/cuda/device.h"
-#include "backend/cuda/product.h"
-#include "backend/cuda/rows.h"
+#include "backend/cuda/device/device.h"
+#include "backend/cuda/prefill/product.h"
+#include "backend/cuda/prefill/rows.h"
 
 namespace {
 

@@ -12,8 +12,8 @@
 #include <string>
 #include <vector>
 
-#include "backend/cuda/device.h"
-#include "backend/cuda/sampling.h"
+#include "backend/cuda/device/device.h"
+#include "backend/cuda/sampling/sampling.h"
 #include "sampling/sampler.h"
 
 namespace qwen35::cuda {

@@ -14,7 +14,7 @@
 
 #if defined(QWEN35_WITH_CUDA)
 #include "backend/cuda/cuda_backend.h"
-#include "backend/cuda/device.h"
+#include "backend/cuda/device/device.h"
 #endif
 
 namespace qwen35 {

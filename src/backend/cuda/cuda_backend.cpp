@@ -8,12 +8,12 @@
 #include <utility>
 
 #include "backend/checks.h"
-#include "backend/cuda/cuda_state.h"
-#include "backend/cuda/decode.h"
-#include "backend/cuda/device.h"
-#include "backend/cuda/pack.h"
-#include "backend/cuda/prefill.h"
-#include "backend/cuda/sampling.h"
+#include "backend/cuda/decoder.h"
+#include "backend/cuda/device/device.h"
+#include "backend/cuda/load/pack.h"
+#include "backend/cuda/prefill/prefill.h"
+#include "backend/cuda/sampling/sampling.h"
+#include "backend/cuda/state/cuda_state.h"
 
 namespace qwen35::cuda {
 namespace {

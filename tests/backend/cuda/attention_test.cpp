@@ -1,6 +1,6 @@
 // Attention of many tokens on a GPU against the softmax of the model page in float64.
 
-#include "backend/cuda/attention.h"
+#include "backend/cuda/prefill/attention.h"
 
 #include <gtest/gtest.h>
 

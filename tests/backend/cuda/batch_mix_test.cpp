@@ -1,7 +1,7 @@
 // The mixers' kernels of batches: against the ones for long texts, which have float64 twins of their own; and that
 // nothing but a sequence's own tokens has a part in its bits.
 
-#include "backend/cuda/batch_mix.h"
+#include "backend/cuda/batch/batch_mix.h"
 
 #include <gtest/gtest.h>
 
@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "../random.h"
-#include "backend/cuda/attention.h"
-#include "backend/cuda/delta_rule.h"
+#include "backend/cuda/prefill/attention.h"
+#include "backend/cuda/prefill/delta_rule.h"
 #include "mixer_helpers.h"
 
 namespace qwen35::cuda {

@@ -11,10 +11,10 @@
 #include <vector>
 
 #include "../random.h"
-#include "backend/cuda/batch_norm.h"
-#include "backend/cuda/batch_product.h"
-#include "backend/cuda/decode_link.cuh"
-#include "backend/cuda/unpack.cuh"
+#include "backend/cuda/batch/batch_norm.h"
+#include "backend/cuda/batch/batch_product.h"
+#include "backend/cuda/decode/decode_link.cuh"
+#include "backend/cuda/pieces/unpack.cuh"
 #include "product_helpers.h"
 
 namespace qwen35::cuda {

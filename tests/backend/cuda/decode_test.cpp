@@ -1,7 +1,5 @@
 // Passes of few tokens over random weights: the same bits in every design and on however many blocks.
 
-#include "backend/cuda/decode.h"
-
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -13,7 +11,8 @@
 #include <vector>
 
 #include "../random.h"
-#include "backend/cuda/device_model.h"
+#include "backend/cuda/decoder.h"
+#include "backend/cuda/device/device_model.h"
 #include "device_helpers.h"
 #include "host_pack.h"
 

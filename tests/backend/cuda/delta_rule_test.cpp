@@ -1,6 +1,6 @@
 // The chunked delta rule on a GPU against the recurrence of the model page in float64.
 
-#include "backend/cuda/delta_rule.h"
+#include "backend/cuda/prefill/delta_rule.h"
 
 #include <gtest/gtest.h>
 

@@ -8,7 +8,7 @@
 #include <random>
 #include <vector>
 
-#include "backend/cuda/pack_kernels.h"
+#include "backend/cuda/load/pack_kernels.h"
 #include "base/half.h"
 
 namespace qwen35::cuda {

@@ -1,6 +1,6 @@
 // Where values lie in a GPU's memory: every place once.
 
-#include "backend/cuda/layout.h"
+#include "backend/cuda/device/layout.h"
 
 #include <gtest/gtest.h>
 

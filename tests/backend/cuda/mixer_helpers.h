@@ -8,7 +8,7 @@
 #include <cmath>
 #include <vector>
 
-#include "backend/cuda/device_model.h"
+#include "backend/cuda/device/device_model.h"
 #include "device_helpers.h"
 
 namespace qwen35::cuda {

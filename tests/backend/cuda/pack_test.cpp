@@ -1,13 +1,13 @@
 // Packed weights are the checkpoint's, value by value: on the host by the function that the kernel runs, and read back
 // from a GPU.
 
-#include "backend/cuda/pack.h"
+#include "backend/cuda/load/pack.h"
 
 #include <gtest/gtest.h>
 
 #include <random>
 
-#include "backend/cuda/pack_kernels.h"
+#include "backend/cuda/load/pack_kernels.h"
 #include "backend/reference_data.h"
 #include "checkpoint/affine.h"
 #include "device_helpers.h"

@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "../random.h"
-#include "backend/cuda/product.h"
+#include "backend/cuda/prefill/product.h"
 #include "device_helpers.h"
 #include "host_pack.h"
 

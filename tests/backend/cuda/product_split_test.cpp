@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "backend/cuda/product.h"
+#include "backend/cuda/prefill/product.h"
 #include "product_helpers.h"
 
 namespace qwen35::cuda {

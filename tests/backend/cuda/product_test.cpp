@@ -1,6 +1,6 @@
 // Products of many tokens with packed weights, and what goes on around them, against float64 on the host.
 
-#include "backend/cuda/product.h"
+#include "backend/cuda/prefill/product.h"
 
 #include <gtest/gtest.h>
 
@@ -11,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-#include "backend/cuda/rows.h"
+#include "backend/cuda/prefill/rows.h"
 #include "product_helpers.h"
 
 namespace qwen35::cuda {

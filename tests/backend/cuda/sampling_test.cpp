@@ -1,5 +1,5 @@
 // Tokens chosen on the GPU against Sampler::answer(): to the bit, the generator included.
-#include "backend/cuda/sampling.h"
+#include "backend/cuda/sampling/sampling.h"
 
 #include <gtest/gtest.h>
 #include <qwen35/error.h>
@@ -14,8 +14,8 @@
 #include <string>
 #include <vector>
 
-#include "backend/cuda/exact_division.h"
-#include "backend/cuda/sampling_plan.h"
+#include "backend/cuda/pieces/exact_division.h"
+#include "backend/cuda/sampling/sampling_plan.h"
 #include "device_helpers.h"
 #include "sampling/sampler.h"
 

@@ -1,9 +1,0 @@
-#include "backend/cuda/batch_product.cuh"
-
-namespace qwen35::cuda {
-
-BatchKernel batch_product_8(std::uint32_t group, std::uint32_t warp_groups) {
-  return batch_kernel_of<8>(group, warp_groups);
-}
-
-}  // namespace qwen35::cuda

@@ -1,0 +1,8 @@
+#define QWEN35_FAST_KERNELS 1
+#include "backend/cuda/decode/decode_kernels.cuh"
+
+namespace qwen35::cuda {
+
+DecodeKernels kernels_16() { return fast_kernels<16, 0>(); }
+
+}  // namespace qwen35::cuda
