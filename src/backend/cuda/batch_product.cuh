@@ -224,7 +224,10 @@ struct ProductCopies {
     copies_begin(full + slot, tiles * m.unit_bytes + (p.resident ? 0 : groups * kChunkBytes), lane);
     copy_pieces(full + slot, to, m.unit_bytes, m.data + (std::size_t{tile} * m.units + unit) * m.unit_bytes,
                 std::size_t{m.units} * m.unit_bytes, m.unit_bytes, tiles, lane);
-    if (!p.resident) copy_activations(full + slot, to + p.tiles * m.unit_bytes, unit);
+    if (!p.resident) {
+      if (n < p.stages) wait_for_previous();
+      copy_activations(full + slot, to + p.tiles * m.unit_bytes, unit);
+    }
     copies_end(full + slot);
   }
   /// Activations of the block's unit `i`, which stay.
@@ -290,10 +293,10 @@ __global__ void __launch_bounds__(kBatchThreads, 1)
   if (units != 0) {
     const std::uint32_t first_copies = p.stages + (p.resident ? units : 0);
     for (std::uint32_t n = warp; n < first_copies; n += warps) {
-      if (n >= p.stages || !p.resident) wait_for_previous();
       if (n < p.stages) {
         copies.fetch(n);
       } else {
+        wait_for_previous();
         copies.fetch_activations(n - p.stages);
       }
     }
