@@ -58,25 +58,26 @@ bool lay_out(BatchProduct& p, std::uint32_t units, std::uint32_t turns, const Ba
 }
 
 /// Cycles, about: of an H100, in which all blocks together read some 3,200 bytes a cycle from the second-level cache
-/// (one of them 40), and a multiprocessor reads 128 bytes of its shared memory or multiplies 0.6 times (mma of 16 × 8 ×
-/// 16).
+/// (one of them 40). Products wait for what they are made of: a warp gives an instruction every 2.2 cycles at best, a
+/// multiprocessor's quarter one every 1.3; a copy takes 60 cycles to be asked for. Instructions are those of the
+/// machine code at four bits, constants fit what the shapes of bench/cuda_batch took.
 double cycles(const BatchProduct& p, std::uint32_t units, std::uint32_t turns, std::uint32_t blocks,
               const BatchDevice& device) {
-  const double work = static_cast<double>(turns) * units;
   const double waves = ceil_div(blocks, device.multiprocessors);
   const double chunks = (p.resident ? 1.0 : static_cast<double>(turns)) * units * p.groups * kChunk;
-  const double bytes = work * p.tiles * p.m.unit_bytes + chunks;
+  const double bytes = static_cast<double>(turns) * units * p.tiles * p.m.unit_bytes + chunks;
   const double cache = std::max(bytes * blocks / waves / 3200, bytes / 40);
-  const double part = p.warp_groups == 1 ? 1 : 2;  // groups of rows that a warp takes at a time
-  const double products = 8 * work * p.tiles * p.groups;
-  const double tensor = (products + 8.0 * units * p.groups) / std::min(0.6, p.warps() * part * 0.08);
-  const double shared = products * (1 + p.m.bits / 8.0 / part) / 4 + bytes / 128;
-  // A stage is in the ring while it comes and while it is read.
-  const double stage = 1000 + p.stage_bytes / 40.0 + 8 * kQuad * p.warp_groups * 12.0;
-  const double flow = stage * work / std::max(1U, p.stages);
-  // They overlap, but not wholly.
-  const double most = std::max({cache, tensor, shared, flow});
-  return waves * (2000 + 500.0 * turns + most + (cache + tensor + shared + flow - most) / 4);
+  const double warps = p.warps();
+  const double instruction = std::max(2.2, 1.3 * warps / 4);  // of each of the warps
+  const double unit = 250 + (p.warp_groups == 1 ? 250 : 225 * p.warp_groups);
+  const double turn = p.split ? 0 : 250 + 100 * p.warp_groups;
+  const double stage_copies = p.tiles + (p.resident ? 0 : p.groups);
+  const double refills = turns * units - std::min(turns * units, p.stages);
+  const double first = ceil_div(p.stages + (p.resident ? units : 0), p.warps()) * std::max(p.tiles, p.groups) * 60;
+  const double work =
+      turns * (400 + (ceil_div(units, p.strands()) * unit + turn) * instruction) + refills * stage_copies * 60 / warps;
+  // Of stages with activations a warp's second waits for the kernel before.
+  return waves * (3000 + (p.resident ? 0 : 300) + first + std::max(cache, work) + std::min(cache, work) / 4);
 }
 
 }  // namespace

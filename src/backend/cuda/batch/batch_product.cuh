@@ -224,16 +224,17 @@ struct ProductCopies {
     copies_begin(full + slot, tiles * m.unit_bytes + (p.resident ? 0 : groups * kChunkBytes), lane);
     copy_pieces(full + slot, to, m.unit_bytes, m.data + (std::size_t{tile} * m.units + unit) * m.unit_bytes,
                 std::size_t{m.units} * m.unit_bytes, m.unit_bytes, tiles, lane);
-    if (!p.resident) copy_activations(full + slot, to + p.tiles * m.unit_bytes, unit);
+    if (!p.resident) {
+      if (n < p.stages) wait_for_previous();
+      copy_activations(full + slot, to + p.tiles * m.unit_bytes, unit);
+    }
     copies_end(full + slot);
   }
-  /// All activations.
-  __device__ __forceinline__ void fetch_activations() const {
-    for (std::uint32_t i = 0; i < units; ++i) {
-      copies_begin(there + i, groups * kChunkBytes, lane);
-      copy_activations(there + i, memory + p.activations + i * p.groups * kChunkBytes, unit_of(i));
-      copies_end(there + i);
-    }
+  /// Activations of the block's unit `i`, which stay.
+  __device__ __forceinline__ void fetch_activations(std::uint32_t i) const {
+    copies_begin(there + i, groups * kChunkBytes, lane);
+    copy_activations(there + i, memory + p.activations + i * p.groups * kChunkBytes, unit_of(i));
+    copies_end(there + i);
   }
 
  private:
@@ -269,13 +270,11 @@ __global__ void __launch_bounds__(kBatchThreads, 1)
   auto* const read = reinterpret_cast<std::uint32_t*>(there + units);  // how often warps have read a slot of the ring
   auto* const sums = reinterpret_cast<float*>(memory + p.sums);
   let_next_begin();
-  if (threadIdx.x < rows)
-    targets[threadIdx.x] = targets_of(*pass, p, group0 * kGroupRows + threadIdx.x, p.split ? blockIdx.z : 0);
-  if (threadIdx.x == 0) {
-    for (std::uint32_t i = 0; i < p.stages + units; ++i) barrier_init(full + i, kCopyArrivals);
-    for (std::uint32_t i = 0; i < p.stages; ++i) read[i] = 0;
-    barriers_ready();
+  for (std::uint32_t i = threadIdx.x; i < p.stages + units; i += blockDim.x) {
+    barrier_init(full + i, kCopyArrivals);
+    if (i < p.stages) read[i] = 0;
   }
+  barriers_ready();
   __syncthreads();
   const DecodeBuffers& buffers = pass->buffers;
   const std::uint32_t* const words = p.step == Step::out    ? buffers.act_mixed
@@ -290,14 +289,21 @@ __global__ void __launch_bounds__(kBatchThreads, 1)
       units,
       groups,
       lane};
-  if (warp == 0 && units != 0) {
-    if (!p.resident) wait_for_previous();
-    for (std::uint32_t n = 0; n < p.stages; ++n) copies.fetch(n);
-    if (p.resident) {
-      wait_for_previous();  // weights depend on nothing
-      copies.fetch_activations();
+  // A copy takes some sixty cycles to be asked for: all warps do. Weights come first, they depend on nothing.
+  if (units != 0) {
+    const std::uint32_t first_copies = p.stages + (p.resident ? units : 0);
+    for (std::uint32_t n = warp; n < first_copies; n += warps) {
+      if (n < p.stages) {
+        copies.fetch(n);
+      } else {
+        wait_for_previous();
+        copies.fetch_activations(n - p.stages);
+      }
     }
   }
+  // Seen by others after the barrier before results are left.
+  if (threadIdx.x < rows)
+    targets[threadIdx.x] = targets_of(*pass, p, group0 * kGroupRows + threadIdx.x, p.split ? blockIdx.z : 0);
 
   const std::uint32_t strand = warp / strand_warps;
   const std::uint32_t in_strand = warp % strand_warps;
@@ -331,15 +337,23 @@ __global__ void __launch_bounds__(kBatchThreads, 1)
       if (p.resident && once) barrier_wait(there + unit, 0);
       if (!p.resident) wait_for_stage();
       float* const unit_sums = sums + unit * kQuants * rows;
-      if (kBits != 16 && once) {
-        for (std::uint32_t g = in_strand; g < groups; g += strand_warps) {
+      // Where a strand has the block to itself, for all of its units at once: else all warps wait for a few each time.
+      const bool ahead = p.split && p.resident;
+      if (kBits != 16 && once && (!ahead || unit == 0)) {
+        const std::uint32_t count = (ahead ? units : 1) * groups;
+        for (std::uint32_t i = in_strand; i < count; i += strand_warps) {
+          const std::uint32_t further = i / groups;
+          const std::uint32_t g = i % groups;
+          if (ahead) barrier_wait(there + further, 0);
           GroupSums<kBits, kGroup> of_group;
-          const Fragments<kGroupRows> chunk{
-              const_cast<std::uint32_t*>(reinterpret_cast<const std::uint32_t*>(x + g * kChunkBytes)), kGroupRows};
+          const Fragments<kGroupRows> chunk{const_cast<std::uint32_t*>(reinterpret_cast<const std::uint32_t*>(
+                                                x + (further * p.groups + g) * kChunkBytes)),
+                                            kGroupRows};
           of_group.load(chunk, 0, lane);
           if (lane % 4 == 0) {
+            float* const to = unit_sums + further * kQuants * rows + g * 8 + lane / 4;
 #pragma unroll
-            for (std::uint32_t i = 0; i < kQuants; ++i) unit_sums[i * rows + g * 8 + lane / 4] = of_group.sum[i];
+            for (std::uint32_t quant = 0; quant < kQuants; ++quant) to[quant * rows] = of_group.sum[quant];
           }
         }
         sync_threads(1 + strand, strand_warps * kLanes);
@@ -366,6 +380,7 @@ __global__ void __launch_bounds__(kBatchThreads, 1)
     }
     stage += units - unit + strand;  // the next turn's units begin where this one's end
     if (p.split) {
+      if (once) __syncthreads();  // targets
 #pragma unroll
       for (int g = 0; g < kWarpGroups; ++g) {
         const std::uint32_t row = (first + static_cast<std::uint32_t>(g)) * kGroupRows + lane / 4;
@@ -386,7 +401,7 @@ __global__ void __launch_bounds__(kBatchThreads, 1)
       return (at * kWarpGroups + static_cast<std::uint32_t>(g)) * strand_warps * kLanes + here;
     };
     float2 own[kWarpGroups];
-    sync_threads(1 + kStrands, warps * kLanes);  // what was there before has been read
+    __syncthreads();  // what was there before has been read
 #pragma unroll
     for (int g = 0; g < kWarpGroups; ++g) {
 #pragma unroll
@@ -398,7 +413,7 @@ __global__ void __launch_bounds__(kBatchThreads, 1)
         }
       }
     }
-    sync_threads(1 + kStrands, warps * kLanes);
+    __syncthreads();
 #pragma unroll
     for (int g = 0; g < kWarpGroups; ++g) {
       float2 of[kStrands];
