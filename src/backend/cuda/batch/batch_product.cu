@@ -37,6 +37,8 @@ BatchKernel kernel_of(const BatchProduct& p) {
 /// Fills in where things lie in the block's memory; false where they have no room.
 bool lay_out(BatchProduct& p, std::uint32_t units, std::uint32_t turns, const BatchDevice& device) {
   const std::uint32_t rows = p.groups * kGroupRows;
+  p.next_stage = p.wide ? p.tiles / kQuad : p.strands();
+  p.readers = p.wide ? p.warps() / p.next_stage : p.strand_warps();
   const std::uint32_t most = std::min(p.stages_of(turns, units), kMostStages);
   const std::uint32_t exchange =
       p.split ? 0 : kStrands * (kStrands - 1) * p.warp_groups * p.strand_warps() * kLanes * 8;

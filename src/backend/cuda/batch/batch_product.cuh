@@ -313,11 +313,7 @@ __global__ void __launch_bounds__(kBatchThreads, 1)
   const std::uint32_t in_strand = warp % strand_warps;
   const std::uint32_t quad = in_strand % (p.tiles / kQuad);
   const std::uint32_t first = in_strand / (p.tiles / kQuad) * kWarpGroups;  // of the block's groups
-  // Counted over all turns: the first of this warp, how far away its next one is, how many warps read one.
-  const std::uint32_t quads = p.tiles / kQuad;
-  std::uint32_t stage = p.wide ? quad : strand;
-  const std::uint32_t next_stage = p.wide ? quads : strands;
-  const std::uint32_t readers = p.wide ? warps / quads : strand_warps;
+  std::uint32_t stage = p.wide ? quad : strand;                             // counted over all turns
   // Where there are no units, the kernel before is waited for here; else by way of its activations.
   if (units == 0) wait_for_previous();
 #pragma unroll 1
@@ -332,14 +328,14 @@ __global__ void __launch_bounds__(kBatchThreads, 1)
     }
     std::uint32_t unit = strand;
 #pragma unroll 1
-    for (; unit < units; unit += strands, stage += next_stage) {
+    for (; unit < units; unit += strands, stage += p.next_stage) {
       const std::uint32_t slot = stage % p.stages;
       const std::uint8_t* const weights = memory + p.ring + slot * p.stage_bytes;
       const std::uint8_t* const x =
           p.resident ? memory + p.activations + unit * p.groups * kChunkBytes : weights + p.tiles * kUnitBytes;
       const std::uint32_t round = stage / p.stages;
       const auto wait_for_stage = [&] {
-        wait_for_count(read + slot, round * readers);  // else the barrier may be two phases behind
+        wait_for_count(read + slot, round * p.readers);  // else the barrier may be two phases behind
         barrier_wait(full + slot, round & 1U);
       };
       if (p.resident && once) barrier_wait(there + unit, 0);
@@ -388,7 +384,7 @@ __global__ void __launch_bounds__(kBatchThreads, 1)
       std::uint32_t last = 0;
       if (lane == 0) {
         __threadfence_block();
-        last = atomicAdd(read + slot, 1U) + 1 == (round + 1) * readers ? 1 : 0;
+        last = atomicAdd(read + slot, 1U) + 1 == (round + 1) * p.readers ? 1 : 0;
         __threadfence_block();
       }
       if (__shfl_sync(0xFFFFFFFFU, last, 0) != 0) copies.fetch(stage + p.stages);

@@ -32,6 +32,8 @@ struct BatchProduct {
   bool split = false;             ///< a block has one strand, and leaves it as it is (out and down)
   bool resident = false;          ///< activations stay in the block's memory; else each stage brings its own
   bool wide = false;              ///< a stage is four units (each strand's) of four tiles; else one of all tiles
+  std::uint32_t next_stage = 0;   ///< that a warp reads, so many further
+  std::uint32_t readers = 0;      ///< warps that read a stage
   std::uint32_t stages = 0;       ///< of the ring
   std::uint32_t stage_bytes = 0;
   std::uint32_t sums = 0, activations = 0, ring = 0;  ///< byte offsets in the block's memory
