@@ -85,9 +85,12 @@ __device__ __forceinline__ void wait_for_count(const std::uint32_t* counter, std
   }
 }
 
-/// Until `threads` of the block have come to barrier `number` (1 to 15).
+/// Until `threads` of the block have come to barrier `number`, 1 to 4.
 __device__ __forceinline__ void sync_threads(std::uint32_t number, std::uint32_t threads) {
-  asm volatile("bar.sync %0, %1;" ::"r"(number), "r"(threads) : "memory");
+  if (number == 1) asm volatile("bar.sync 1, %0;" ::"r"(threads) : "memory");
+  if (number == 2) asm volatile("bar.sync 2, %0;" ::"r"(threads) : "memory");
+  if (number == 3) asm volatile("bar.sync 3, %0;" ::"r"(threads) : "memory");
+  if (number == 4) asm volatile("bar.sync 4, %0;" ::"r"(threads) : "memory");
 }
 
 }  // namespace qwen35::cuda

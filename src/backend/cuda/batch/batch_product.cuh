@@ -360,7 +360,11 @@ __global__ void __launch_bounds__(kBatchThreads, 1)
             for (std::uint32_t quant = 0; quant < kQuants; ++quant) to[quant * rows] = of_group.sum[quant];
           }
         }
-        sync_threads(1 + strand, strand_warps * kLanes);
+        if (strand_warps == 1) {
+          __syncwarp();
+        } else {
+          sync_threads(1 + strand, strand_warps * kLanes);
+        }
       }
       if (p.wide && tile >= p.m.tiles) continue;  // the last turn, of which the quad has no stages
       if (p.resident) wait_for_stage();
@@ -389,6 +393,9 @@ __global__ void __launch_bounds__(kBatchThreads, 1)
       }
       if (__shfl_sync(0xFFFFFFFFU, last, 0) != 0) copies.fetch(stage + p.stages);
     }
+    // A strand with a unit less comes to its barrier as often as the others: the race checker counts them all as one.
+    if (kBits != 16 && once && !p.split && strand_warps > 1 && units % strands != 0 && strand >= units % strands)
+      sync_threads(1 + strand, strand_warps * kLanes);
     if (!p.wide) stage += units - unit + strand;  // the next turn's units begin where this one's end
     if (p.split) {
       if (once) __syncthreads();  // targets
