@@ -261,43 +261,40 @@ TEST_F(BatchProducts, HaveTheBitsOfEachRowAlone) {
 
 TEST_F(BatchProducts, HaveTheSameBitsInEveryShape) {
   constexpr std::uint32_t kRows = 232;
-  // Nine units, and eight: stages of four.
-  for (const std::uint32_t columns : {1152U, 1024U}) {
-    for (const Format& format : {Format{16, 0}, Format{4, 64}, Format{8, 32}, Format{5, 128}}) {
-      const HostMatrix w = random_matrix(kRows, columns, format.bits, format.group, 5);
-      const Activations x(columns, 6);
-      const DeviceMemory weights = upload(w.bytes);
-      const DeviceMemory words = upload(x.words);
-      Matrix m = w.matrix;
-      m.data = weights.as<std::uint8_t>();
-      const std::size_t all = std::size_t{kPassRows} * kRows;
-      const DeviceMemory twins(kStrands * all * 4);
-      run_twin(m, words.as<std::uint32_t>(), twins.as<float>(), kPassRows);
-      const std::vector<float> strands = download<float>(twins.data(), kStrands * all);
-      DecodeArgs args{};
-      args.sizes.hidden = kRows;
-      args.sizes.vocabulary = kRows;
-      args.buffers.act_x = args.buffers.act_mixed = words.as<std::uint32_t>();
-      for (std::uint32_t row = 0; row < kPassRows; ++row) args.logit_row[row] = static_cast<std::int16_t>(row);
-      for (const BatchDevice& device : devices_) {
-        for (const Step step : {Step::out, Step::head}) {
-          for (const std::uint32_t count : {59U, 20U}) {
-            for (const BatchProduct& plan :
-                 product_plans(m, step, ~0U, (count + kGroupRows - 1) / kGroupRows, device)) {
-              const DeviceMemory out = upload(std::vector<float>(kStrands * all, kUntouched));
-              args.buffers.out[0] = out.data();
-              args.logits = out.as<float>();
-              run(plan, args, count);
-              std::vector<float> wanted(kStrands * all, kUntouched);
-              for (std::size_t i = 0; i < std::size_t{count} * kRows; ++i) {
-                for (std::size_t strand = 0; strand < kStrands && step == Step::out; ++strand)
-                  wanted[strand * all + i] = strands[strand * all + i];
-                if (step == Step::head)
-                  wanted[i] = (strands[i] + strands[all + i]) + (strands[2 * all + i] + strands[3 * all + i]);
-              }
-              ASSERT_EQ(differences(download<float>(out.data(), kStrands * all), wanted, kRows), "")
-                  << name_of(plan, count);
+  constexpr std::uint32_t kColumns = 1152;
+  for (const Format& format : {Format{16, 0}, Format{4, 64}, Format{8, 32}, Format{5, 128}}) {
+    const HostMatrix w = random_matrix(kRows, kColumns, format.bits, format.group, 5);
+    const Activations x(kColumns, 6);
+    const DeviceMemory weights = upload(w.bytes);
+    const DeviceMemory words = upload(x.words);
+    Matrix m = w.matrix;
+    m.data = weights.as<std::uint8_t>();
+    const std::size_t all = std::size_t{kPassRows} * kRows;
+    const DeviceMemory twins(kStrands * all * 4);
+    run_twin(m, words.as<std::uint32_t>(), twins.as<float>(), kPassRows);
+    const std::vector<float> strands = download<float>(twins.data(), kStrands * all);
+    DecodeArgs args{};
+    args.sizes.hidden = kRows;
+    args.sizes.vocabulary = kRows;
+    args.buffers.act_x = args.buffers.act_mixed = words.as<std::uint32_t>();
+    for (std::uint32_t row = 0; row < kPassRows; ++row) args.logit_row[row] = static_cast<std::int16_t>(row);
+    for (const BatchDevice& device : devices_) {
+      for (const Step step : {Step::out, Step::head}) {
+        for (const std::uint32_t count : {59U, 20U}) {
+          for (const BatchProduct& plan : product_plans(m, step, ~0U, (count + kGroupRows - 1) / kGroupRows, device)) {
+            const DeviceMemory out = upload(std::vector<float>(kStrands * all, kUntouched));
+            args.buffers.out[0] = out.data();
+            args.logits = out.as<float>();
+            run(plan, args, count);
+            std::vector<float> wanted(kStrands * all, kUntouched);
+            for (std::size_t i = 0; i < std::size_t{count} * kRows; ++i) {
+              for (std::size_t strand = 0; strand < kStrands && step == Step::out; ++strand)
+                wanted[strand * all + i] = strands[strand * all + i];
+              if (step == Step::head)
+                wanted[i] = (strands[i] + strands[all + i]) + (strands[2 * all + i] + strands[3 * all + i]);
             }
+            ASSERT_EQ(differences(download<float>(out.data(), kStrands * all), wanted, kRows), "")
+                << name_of(plan, count);
           }
         }
       }

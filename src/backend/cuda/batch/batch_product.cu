@@ -37,14 +37,11 @@ BatchKernel kernel_of(const BatchProduct& p) {
 /// Fills in where things lie in the block's memory; false where they have no room.
 bool lay_out(BatchProduct& p, std::uint32_t units, std::uint32_t turns, const BatchDevice& device) {
   const std::uint32_t rows = p.groups * kGroupRows;
-  p.next_stage = p.wide ? p.tiles / kQuad : p.strands();
-  p.readers = p.wide ? p.warps() / p.next_stage : p.strand_warps();
-  const std::uint32_t most = std::min(p.stages_of(turns, units), kMostStages);
+  const std::uint32_t most = std::min(turns * units, kMostStages);
   const std::uint32_t exchange =
       p.split ? 0 : kStrands * (kStrands - 1) * p.warp_groups * p.strand_warps() * kLanes * 8;
   const std::uint32_t chunks = p.resident ? units * p.groups * kChunk : 0;
-  p.stage_bytes =
-      aligned((p.wide ? kQuad * kStrands : p.tiles) * p.m.unit_bytes + (p.resident ? 0 : p.groups * kChunk));
+  p.stage_bytes = aligned(p.tiles * p.m.unit_bytes + (p.resident ? 0 : p.groups * kChunk));
   p.sums = aligned(rows * 16 + (most + units) * 8 + most * 4);
   p.activations = p.sums + aligned(p.m.bits == 16 ? 0 : units * (kUnitColumns / p.m.group) * rows * 4);
   if (turns == 1 && exchange <= chunks) {
@@ -57,7 +54,7 @@ bool lay_out(BatchProduct& p, std::uint32_t units, std::uint32_t turns, const Ba
   if (p.ring >= device.shared_bytes) return false;
   p.stages = std::min(most, (device.shared_bytes - p.ring) / p.stage_bytes);
   p.bytes = p.ring + p.stages * p.stage_bytes;
-  return p.stages >= std::min(p.wide ? std::max(2U, p.tiles / kQuad) : 2U, most);
+  return p.stages >= std::min(2U, most);
 }
 
 /// Cycles, about: of an H100, in which all blocks together read some 3,200 bytes a cycle from the second-level cache
@@ -74,15 +71,15 @@ double cycles(const BatchProduct& p, std::uint32_t units, std::uint32_t turns, s
   const double instruction = std::max(2.2, 1.3 * warps / 4);  // of each of the warps
   const double unit = 250 + (p.warp_groups == 1 ? 250 : 225 * p.warp_groups);
   const double turn = p.split ? 0 : 250 + 100 * p.warp_groups;
-  const std::uint32_t pieces = p.wide ? kQuad : p.tiles;
-  const double stage_copies = pieces + (p.resident ? 0 : p.groups);
-  const std::uint32_t all = p.stages_of(turns, units);
-  const double refills = all - std::min(all, p.stages);
-  const double first = ceil_div(p.stages + (p.resident ? units : 0), p.warps()) * std::max(pieces, p.groups) * 60;
+  const double stage_copies = p.tiles + (p.resident ? 0 : p.groups);
+  const double refills = turns * units - std::min(turns * units, p.stages);
+  const double first = ceil_div(p.stages + (p.resident ? units : 0), p.warps()) * std::max(p.tiles, p.groups) * 60;
   const double work =
       turns * (400 + (ceil_div(units, p.strands()) * unit + turn) * instruction) + refills * stage_copies * 60 / warps;
-  // Of stages with activations a warp's second waits for the kernel before.
-  return waves * (3000 + (p.resident ? 0 : 300) + first + std::max(cache, work) + std::min(cache, work) / 4);
+  // Of stages with activations a warp's second waits for the kernel before; and where blocks have a strand each, few
+  // tiles to a block were slower than all else here tells.
+  const double start = 3000 + (p.resident ? 0 : 2000) + (p.split ? 120.0 * (kBlockTiles - p.tiles) : 0.0);
+  return waves * (start + first + std::max(cache, work) + std::min(cache, work) / 4);
 }
 
 }  // namespace
@@ -107,10 +104,8 @@ std::vector<BatchProduct> product_plans(const Matrix& m, Step step, std::uint32_
         const std::uint32_t tile_blocks = ceil_div(m.tiles, p.tiles);
         p.blocks = std::clamp(device.multiprocessors / row_blocks, 1U, tile_blocks);
         const std::uint32_t turns = ceil_div(tile_blocks, p.blocks);
-        for (const int kind : {0, 1, 2}) {
-          p.resident = kind < 2;
-          p.wide = kind == 0;
-          if (p.wide && (p.split || units % kStrands != 0)) continue;
+        for (const bool resident : {true, false}) {
+          p.resident = resident;
           if (!lay_out(p, units, turns, device)) continue;
           p.cycles = cycles(p, units, turns, p.blocks * row_blocks, device);
           plans.push_back(p);

@@ -53,14 +53,14 @@ struct QuadWords {
   }
 };
 
-/// A unit of four tiles, kStride bytes apart, times the columns of kCount groups of rows, added to `y`. The same
-/// operations as multiply().
+/// A unit of four tiles times the columns of kCount groups of rows, added to `y`. The same operations as multiply().
 /// `x`: the first group's chunk, of kChunkBytes; `sums`: of this lane's row and quantisation group 0 (the next is
 /// `sum_stride` floats further), the next group of rows 8 further.
-template <int kBits, int kGroup, int kCount, std::uint32_t kStride>
+template <int kBits, int kGroup, int kCount>
 __device__ __forceinline__ void multiply_quad(const std::uint8_t* unit, const std::uint8_t* x, const float* sums,
                                               std::uint32_t sum_stride, std::uint32_t lane,
                                               float2 (*__restrict__ y)[kQuad]) {
+  constexpr std::uint32_t kUnitBytes = value_bytes(kBits) + scale_bytes(kBits, kBits == 16 ? 64 : kGroup);
   constexpr int kQuants = GroupSums<kBits, kGroup>::kGroups;
   constexpr int kChains = kBits == 16 ? 2 : kQuants;
   constexpr int kSteps = 8 / kChains;
@@ -73,7 +73,7 @@ __device__ __forceinline__ void multiply_quad(const std::uint8_t* unit, const st
 #pragma unroll
     for (int i = 0; i < kSteps; ++i) {
       const int step = chain * kSteps + i;
-      if (step % Words::kSteps == 0) words.load(unit, kStride, step / Words::kSteps, lane);
+      if (step % Words::kSteps == 0) words.load(unit, kUnitBytes, step / Words::kSteps, lane);
       uint4 columns[kCount];
 #pragma unroll
       for (int g = 0; g < kCount; ++g)
@@ -97,7 +97,7 @@ __device__ __forceinline__ void multiply_quad(const std::uint8_t* unit, const st
       [[maybe_unused]] float2 scale[2];
       if constexpr (kBits != 16) {
         const auto* const scales =
-            reinterpret_cast<const __half2*>(unit + t * kStride + value_bytes(kBits) + lane % 4 * (2 * kQuants * 4));
+            reinterpret_cast<const __half2*>(unit + t * kUnitBytes + value_bytes(kBits) + lane % 4 * (2 * kQuants * 4));
         scale[0] = __half22float2(scales[chain]);
         scale[1] = __half22float2(scales[kQuants + chain]);
       }
@@ -215,19 +215,15 @@ struct ProductCopies {
   /// Stage `n` of the block's, counted over all its turns; nothing where there is none.
   __device__ __forceinline__ void fetch(std::uint32_t n) const {
     const Matrix& m = p.m;
-    const std::uint32_t each = p.wide ? units / kStrands * (p.tiles / kQuad) : units;  // stages of a turn
-    const std::uint32_t place = n % each;
-    const std::uint32_t quad = p.wide ? place % (p.tiles / kQuad) : 0;
-    const std::uint32_t tile = (blockIdx.x + n / each * gridDim.x) * p.tiles + quad * kQuad;
+    const std::uint32_t tile = (blockIdx.x + n / units * gridDim.x) * p.tiles;
     if (tile >= m.tiles) return;
-    const std::uint32_t tiles = min(p.wide ? kQuad : p.tiles, m.tiles - tile);
-    const std::uint32_t unit = p.wide ? place / (p.tiles / kQuad) * kStrands : unit_of(place);
-    const std::uint32_t bytes = p.wide ? kStrands * m.unit_bytes : m.unit_bytes;
+    const std::uint32_t tiles = min(p.tiles, m.tiles - tile);
+    const std::uint32_t unit = unit_of(n % units);
     const std::uint32_t slot = n % p.stages;
     std::uint8_t* const to = memory + p.ring + slot * p.stage_bytes;
-    copies_begin(full + slot, tiles * bytes + (p.resident ? 0 : groups * kChunkBytes), lane);
-    copy_pieces(full + slot, to, bytes, m.data + (std::size_t{tile} * m.units + unit) * m.unit_bytes,
-                std::size_t{m.units} * m.unit_bytes, bytes, tiles, lane);
+    copies_begin(full + slot, tiles * m.unit_bytes + (p.resident ? 0 : groups * kChunkBytes), lane);
+    copy_pieces(full + slot, to, m.unit_bytes, m.data + (std::size_t{tile} * m.units + unit) * m.unit_bytes,
+                std::size_t{m.units} * m.unit_bytes, m.unit_bytes, tiles, lane);
     if (!p.resident) {
       if (n < p.stages) wait_for_previous();
       copy_activations(full + slot, to + p.tiles * m.unit_bytes, unit);
@@ -313,7 +309,7 @@ __global__ void __launch_bounds__(kBatchThreads, 1)
   const std::uint32_t in_strand = warp % strand_warps;
   const std::uint32_t quad = in_strand % (p.tiles / kQuad);
   const std::uint32_t first = in_strand / (p.tiles / kQuad) * kWarpGroups;  // of the block's groups
-  std::uint32_t stage = p.wide ? quad : strand;                             // counted over all turns
+  std::uint32_t stage = strand;                                             // counted over all turns
   // Where there are no units, the kernel before is waited for here; else by way of its activations.
   if (units == 0) wait_for_previous();
 #pragma unroll 1
@@ -328,14 +324,14 @@ __global__ void __launch_bounds__(kBatchThreads, 1)
     }
     std::uint32_t unit = strand;
 #pragma unroll 1
-    for (; unit < units; unit += strands, stage += p.next_stage) {
+    for (; unit < units; unit += strands, stage += strands) {
       const std::uint32_t slot = stage % p.stages;
       const std::uint8_t* const weights = memory + p.ring + slot * p.stage_bytes;
       const std::uint8_t* const x =
           p.resident ? memory + p.activations + unit * p.groups * kChunkBytes : weights + p.tiles * kUnitBytes;
       const std::uint32_t round = stage / p.stages;
       const auto wait_for_stage = [&] {
-        wait_for_count(read + slot, round * p.readers);  // else the barrier may be two phases behind
+        wait_for_count(read + slot, round * strand_warps);  // else the barrier may be two phases behind
         barrier_wait(full + slot, round & 1U);
       };
       if (p.resident && once) barrier_wait(there + unit, 0);
@@ -366,21 +362,14 @@ __global__ void __launch_bounds__(kBatchThreads, 1)
           sync_threads(1 + strand, strand_warps * kLanes);
         }
       }
-      if (p.wide && tile >= p.m.tiles) continue;  // the last turn, of which the quad has no stages
       if (p.resident) wait_for_stage();
       if (tile < p.m.tiles) {
 #pragma unroll
         for (int part = 0; part < kWarpGroups; part += kPart) {
           const std::uint32_t g = first + static_cast<std::uint32_t>(part);
-          if (g >= groups) continue;
-          const float* const part_sums = unit_sums + g * 8 + lane / 4;
-          if (p.wide) {
-            multiply_quad<kBits, kGroup, kPart, kStrands * kUnitBytes>(
-                weights + strand * kUnitBytes, x + g * kChunkBytes, part_sums, rows, lane, y + part);
-          } else {
-            multiply_quad<kBits, kGroup, kPart, kUnitBytes>(weights + quad * kQuad * kUnitBytes, x + g * kChunkBytes,
-                                                            part_sums, rows, lane, y + part);
-          }
+          if (g < groups)
+            multiply_quad<kBits, kGroup, kPart>(weights + quad * kQuad * kUnitBytes, x + g * kChunkBytes,
+                                                unit_sums + g * 8 + lane / 4, rows, lane, y + part);
         }
       }
       // The last to have read the stage asks for the next one in its place.
@@ -388,7 +377,7 @@ __global__ void __launch_bounds__(kBatchThreads, 1)
       std::uint32_t last = 0;
       if (lane == 0) {
         __threadfence_block();
-        last = atomicAdd(read + slot, 1U) + 1 == (round + 1) * p.readers ? 1 : 0;
+        last = atomicAdd(read + slot, 1U) + 1 == (round + 1) * strand_warps ? 1 : 0;
         __threadfence_block();
       }
       if (__shfl_sync(0xFFFFFFFFU, last, 0) != 0) copies.fetch(stage + p.stages);
@@ -396,7 +385,7 @@ __global__ void __launch_bounds__(kBatchThreads, 1)
     // A strand with a unit less comes to its barrier as often as the others: the race checker counts them all as one.
     if (kBits != 16 && once && !p.split && strand_warps > 1 && units % strands != 0 && strand >= units % strands)
       sync_threads(1 + strand, strand_warps * kLanes);
-    if (!p.wide) stage += units - unit + strand;  // the next turn's units begin where this one's end
+    stage += units - unit + strand;  // the next turn's units begin where this one's end
     if (p.split) {
       if (once) __syncthreads();  // targets
 #pragma unroll

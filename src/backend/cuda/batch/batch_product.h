@@ -31,9 +31,6 @@ struct BatchProduct {
   std::uint32_t warp_groups = 0;  ///< of a warp: 1, 2 or 4
   bool split = false;             ///< a block has one strand, and leaves it as it is (out and down)
   bool resident = false;          ///< activations stay in the block's memory; else each stage brings its own
-  bool wide = false;              ///< a stage is four units (each strand's) of four tiles; else one of all tiles
-  std::uint32_t next_stage = 0;   ///< that a warp reads, so many further
-  std::uint32_t readers = 0;      ///< warps that read a stage
   std::uint32_t stages = 0;       ///< of the ring
   std::uint32_t stage_bytes = 0;
   std::uint32_t sums = 0, activations = 0, ring = 0;  ///< byte offsets in the block's memory
@@ -44,10 +41,6 @@ struct BatchProduct {
   double cycles = 0;         ///< that it is thought to take
 
   [[nodiscard]] QWEN35_HD std::uint32_t strands() const { return split ? 1 : kStrands; }  ///< of a block
-  /// Of `units` units of a block in so many turns.
-  [[nodiscard]] std::uint32_t stages_of(std::uint32_t turns, std::uint32_t units) const {
-    return turns * (wide ? units / kStrands * (tiles / kQuad) : units);
-  }
   [[nodiscard]] QWEN35_HD std::uint32_t strand_warps() const { return tiles / kQuad * (groups / warp_groups); }
   [[nodiscard]] QWEN35_HD std::uint32_t warps() const { return strands() * strand_warps(); }
 };
