@@ -235,7 +235,17 @@ TEST_F(CudaDecode, TheSameBitsInEveryDesignOnAnyNumberOfBlocks) {
 // What the race checker runs: few passes, and where it can be few blocks.
 Passes brief_passes() { return {{1}, {1, 2, 3}, {1, 1, 1, 1, 1, 1, 1, 1, 1}, {3}}; }
 TEST_F(CudaDecode, BriefTinyShape) { expect_same(tiny(), {4, 32}, brief_passes(), 2, 0); }
-TEST_F(CudaDecode, BriefFullShape) { expect_same(full(), {4, 64}, brief_passes(), 2, 0); }
+// The persistent kernel alone: a batch's products hand their ring's stages over by a counter, which the race checker
+// does not follow, and at this width they use a stage twice.
+TEST_F(CudaDecode, BriefFullShape) {
+  const RandomModel random(full(), {4, 64});
+  DeviceInfo info = device_info();
+  info.multiprocessors = 8;
+  const Passes passes{{1}, {1, 2, 3}, {3}};
+  const Left left = run(random, info, "persistent", passes);
+  info.multiprocessors = 5;
+  EXPECT_TRUE(same_bits(left, run(random, info, "persistent", passes)));
+}
 // One token has mixers of its own where there is a block for each of their items.
 TEST_F(CudaDecode, BriefOneToken) { expect_same(full(), {4, 64}, {{1}, {1}}, 0, 0); }
 
