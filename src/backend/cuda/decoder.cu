@@ -51,7 +51,6 @@ DecodeKernels choose_kernels(const DeviceModel& model, const DeviceInfo& device)
   if (fits && bits == 16) return kernels_16();
   if (fits && bits == 4) return kernels_4();
   if (fits && bits == 5) return kernels_5();
-  if (fits && bits == 6) return kernels_6();
   if (fits && bits == 8) return kernels_8();
   return any_kernels(true);
 }

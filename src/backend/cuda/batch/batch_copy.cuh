@@ -25,25 +25,6 @@ __device__ __forceinline__ void barriers_ready() {
   asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
 #endif
 }
-/// Until the phase of that parity (0 the first) has ended; the phase before it must have.
-__device__ __forceinline__ void barrier_wait(std::uint64_t* barrier, std::uint32_t parity) {
-#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
-  asm volatile(
-      "{ .reg .pred p;\n"
-      "AGAIN_%=: mbarrier.try_wait.parity.shared::cta.b64 p, [%0], %1;\n"
-      "@!p bra AGAIN_%=; }" ::"r"(shared_address(barrier)),
-      "r"(parity)
-      : "memory");
-#else
-  asm volatile(
-      "{ .reg .pred p;\n"
-      "AGAIN_%=: mbarrier.test_wait.parity.shared.b64 p, [%0], %1;\n"
-      "@!p bra AGAIN_%=; }" ::"r"(shared_address(barrier)),
-      "r"(parity)
-      : "memory");
-#endif
-}
-
 /// Begins copies of `bytes` in all that end at `barrier`. This and what follows: by all lanes of a warp.
 __device__ __forceinline__ void copies_begin(std::uint64_t* barrier, std::uint32_t bytes, std::uint32_t lane) {
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900

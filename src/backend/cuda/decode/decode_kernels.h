@@ -20,7 +20,6 @@ DecodeKernels any_kernels(bool ring);
 DecodeKernels kernels_16();
 DecodeKernels kernels_4();
 DecodeKernels kernels_5();
-DecodeKernels kernels_6();
 DecodeKernels kernels_8();
 
 }  // namespace qwen35::cuda

@@ -86,7 +86,7 @@ struct RingMemory {
   }
   /// Stage `n` is to hold `bytes` from `from`, which no other product of the pass reads; waits until it is free.
   __device__ void fetch(std::uint32_t n, const std::uint8_t* from, std::uint32_t bytes) const {
-    wait(empty + slot(n), ((n >> log2) & 1U) ^ 1U);  // the first ones are: no phase has begun
+    barrier_wait(empty + slot(n), ((n >> log2) & 1U) ^ 1U);  // the first ones are: no phase has begun
     std::uint64_t policy;
     asm("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(policy));
     const std::uint32_t barrier = shared_address(full + slot(n));
@@ -99,7 +99,7 @@ struct RingMemory {
   }
   /// Stage `n` once it is there.
   __device__ const std::uint8_t* take(std::uint32_t n) const {
-    wait(full + slot(n), (n >> log2) & 1U);
+    barrier_wait(full + slot(n), (n >> log2) & 1U);
     return stages + slot(n) * stage_bytes;
   }
   /// This warp has read its unit of stage `n` (or has none there).
@@ -108,16 +108,6 @@ struct RingMemory {
     if (lane < arriving)
       asm volatile("mbarrier.arrive.release.cta.shared::cta.b64 _, [%0];" ::"r"(shared_address(empty + slot(n)))
                    : "memory");
-  }
-
- private:
-  __device__ static void wait(const std::uint64_t* barrier, std::uint32_t parity) {
-    asm volatile(
-        "{ .reg .pred p;\n"
-        "AGAIN_%=: mbarrier.try_wait.parity.shared::cta.b64 p, [%0], %1;\n"
-        "@!p bra AGAIN_%=; }" ::"r"(shared_address(barrier)),
-        "r"(parity)
-        : "memory");
   }
 #endif
 };

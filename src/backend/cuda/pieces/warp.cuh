@@ -1,7 +1,7 @@
 #pragma once
 
 // Small pieces that kernels are made of: sums over a warp, functions of a float, numbers cut into halves whose sum is
-// the number, copies to shared memory in the background.
+// the number, copies to shared memory in the background, waiting for a barrier there.
 
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
@@ -80,6 +80,25 @@ __device__ __forceinline__ void copy_block(void* to, const void* from, std::uint
   for (std::uint32_t i = threadIdx.x * 16; i < bytes; i += threads * 16) {
     copy_16(static_cast<std::uint8_t*>(to) + i, static_cast<const std::uint8_t*>(from) + i);
   }
+}
+
+/// Until the phase of that parity (0 the first) has ended; the phase before it must have.
+__device__ __forceinline__ void barrier_wait(const std::uint64_t* barrier, std::uint32_t parity) {
+#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
+  asm volatile(
+      "{ .reg .pred p;\n"
+      "AGAIN_%=: mbarrier.try_wait.parity.shared::cta.b64 p, [%0], %1;\n"
+      "@!p bra AGAIN_%=; }" ::"r"(shared_address(barrier)),
+      "r"(parity)
+      : "memory");
+#else
+  asm volatile(
+      "{ .reg .pred p;\n"
+      "AGAIN_%=: mbarrier.test_wait.parity.shared.b64 p, [%0], %1;\n"
+      "@!p bra AGAIN_%=; }" ::"r"(shared_address(barrier)),
+      "r"(parity)
+      : "memory");
+#endif
 }
 
 }  // namespace qwen35::cuda

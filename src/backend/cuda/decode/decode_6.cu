@@ -1,8 +1,0 @@
-#define QWEN35_FAST_KERNELS 1
-#include "backend/cuda/decode/decode_kernels.cuh"
-
-namespace qwen35::cuda {
-
-DecodeKernels kernels_6() { return fast_kernels<6, 64>(); }
-
-}  // namespace qwen35::cuda
