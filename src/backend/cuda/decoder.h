@@ -26,7 +26,8 @@ class Decoder {
   Decoder(const Decoder&) = delete;
   Decoder& operator=(const Decoder&) = delete;
 
-  /// Tokens of one pass over the weights that cost about as much as one (8; fewer where the model is very wide).
+  /// Tokens of one sequence that a pass takes at most, all in one reading of the weights (8; fewer where the model is
+  /// very wide). Eight cost twice as much as one.
   [[nodiscard]] std::uint32_t few() const;
   /// Tokens that one forward() takes at most.
   [[nodiscard]] static constexpr std::uint32_t most() { return 64; }
